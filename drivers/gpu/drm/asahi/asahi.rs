@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! DRM driver for Apple's AGX GPUs.
+//!
+//! An AGX GPU is driven by a coprocessor whose firmware schedules the work. The driver speaks to
+//! it through shared memory and a mailbox; Documentation/gpu/asahi.rst tells how the parts work
+//! together.
+
+mod driver;
+mod file;
+mod gem;
+mod hw;
+mod regs;
+
+kernel::module_platform_driver! {
+    type: driver::AsahiPlatformDriver,
+    name: "asahi",
+    authors: ["The asahi driver authors"],
+    description: "DRM driver for Apple AGX GPUs",
+    license: "Dual MIT/GPL",
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! Binding to the platform device, and the DRM device.
+
+use kernel::{
+    device::{
+        Bound,
+        Core,
+        DeviceContext, //
+    },
+    drm,
+    of,
+    platform,
+    prelude::*,
+    sizes::SZ_16K, //
+};
+
+use crate::{
+    file,
+    gem,
+    hw::{
+        t600x,
+        t8103,
+        GpuId,
+        HwConfig, //
+    }, //
+    regs::SgxMem,
+};
+
+// The GPU's page tables and the memory shared with the firmware are made of 16 KiB pages.
+const _: () = assert!(kernel::page::PAGE_SIZE == SZ_16K);
+
+/// The DRM driver.
+pub(crate) struct AsahiDriver;
+
+/// The DRM device.
+pub(crate) type AsahiDevice<Ctx = drm::Normal> = drm::Device<AsahiDriver, Ctx>;
+
+/// The platform driver.
+pub(crate) struct AsahiPlatformDriver;
+
+/// What lives as long as the device is bound.
+pub(crate) struct AsahiDriverData<'bound> {
+    _reg: drm::Registration<'bound, AsahiDriver>,
+}
+
+/// What lives as long as the DRM device is registered, and may borrow from the bound device.
+pub(crate) struct AsahiRegData<'drm> {
+    /// The GPU's platform device.
+    pub(crate) pdev: &'drm platform::Device<Bound>,
+}
+
+/// A GPU of the device tree's binding.
+pub(crate) enum Chip {
+    /// One that the driver knows.
+    Known(&'static HwConfig),
+    /// One that it does not know yet.
+    Unknown(&'static str),
+}
+
+kernel::of_device_table!(
+    OF_TABLE,
+    <AsahiPlatformDriver as platform::Driver>::IdInfo,
+    [
+        (
+            of::DeviceId::new(c"apple,agx-g13g"),
+            Chip::Known(&t8103::T8103)
+        ),
+        (
+            of::DeviceId::new(c"apple,agx-g13s"),
+            Chip::Known(&t600x::T6000)
+        ),
+        (
+            of::DeviceId::new(c"apple,agx-g13c"),
+            Chip::Known(&t600x::T6001)
+        ),
+        (
+            of::DeviceId::new(c"apple,agx-g13d"),
+            Chip::Known(&t600x::T6002)
+        ),
+        (
+            of::DeviceId::new(c"apple,agx-g14g"),
+            Chip::Unknown("G14G (M2)")
+        ),
+        (
+            of::DeviceId::new(c"apple,agx-g14s"),
+            Chip::Unknown("G14S (M2 Pro, Max or Ultra)")
+        ),
+    ]
+);
+
+impl platform::Driver for AsahiPlatformDriver {
+    type IdInfo = Chip;
+    type Data<'bound> = AsahiDriverData<'bound>;
+    const OF_ID_TABLE: Option<of::IdTable<Self::IdInfo>> = Some(&OF_TABLE);
+
+    fn probe<'bound>(
+        pdev: &'bound platform::Device<Core<'_>>,
+        info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        let dev = pdev.as_ref();
+        let hw = match info.ok_or(ENODEV)? {
+            Chip::Known(hw) => *hw,
+            Chip::Unknown(name) => {
+                dev_err!(dev, "the GPU {} is not supported\n", name);
+                return Err(ENODEV);
+            }
+        };
+
+        let request = pdev.io_request_by_name(c"sgx").ok_or(ENODEV)?;
+        let sgx: SgxMem<'_> = request.iomap_sized()?;
+        let id = GpuId::read(dev, &sgx, hw)?;
+        let (letter, number) = id.revision_name();
+
+        dev_info!(
+            dev,
+            "GPU Apple G{}{} {}{} ({}), {} cores\n",
+            hw.generation as u32,
+            char::from(hw.variant),
+            letter,
+            number,
+            hw.name,
+            id.active_cores()
+        );
+
+        let ddev = drm::UnregisteredDevice::<AsahiDriver>::new(pdev, Ok(()))?;
+        // SAFETY: The registration is kept in the driver's data, which is dropped on unbind.
+        let reg = unsafe { drm::Registration::new(dev, ddev, AsahiRegData { pdev }, 0)? };
+
+        Ok(AsahiDriverData { _reg: reg })
+    }
+}
+
+#[vtable]
+impl drm::Driver for AsahiDriver {
+    type Data = ();
+    type RegistrationData<'drm> = AsahiRegData<'drm>;
+    type File = file::File;
+    type Object = gem::Object;
+    type ParentDevice<Ctx: DeviceContext> = platform::Device<Ctx>;
+
+    const INFO: drm::DriverInfo = drm::DriverInfo {
+        major: 0,
+        minor: 0,
+        patchlevel: 0,
+        name: c"asahi",
+        desc: c"Apple AGX Graphics",
+    };
+    const FEAT_RENDER: bool = true;
+
+    kernel::declare_drm_ioctls! {}
+}
