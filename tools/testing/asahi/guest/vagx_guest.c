@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Shows a virtual AGX, which is a PCI function, as the nodes of Apple's SoC
+ *
+ * A driver for Apple's GPU is a platform driver: it expects a node of the
+ * device tree with register windows, a mailbox, reserved memory and a power
+ * domain. The virtual AGX has all of that, but QEMU can only plug it in as a
+ * PCI function. This module stands between the two. It applies an overlay that
+ * is the chip's own device tree source, and makes true what the overlay says:
+ *
+ * - "ranges" of the bus maps the chip's addresses to BAR0, which holds the
+ *   registers verbatim;
+ * - four lines of the interrupt controller are four MSI-X vectors, made
+ *   level-triggered by mask registers in BAR2: the function raises a vector
+ *   again when its line is unmasked while the condition holds;
+ * - the power domain is always on.
+ *
+ * The memory regions must be in the device tree that the guest was booted
+ * with, because memory has to be reserved before there are modules.
+ *
+ * Everything is undone in reverse order by devres when the function is
+ * unbound: first the platform devices go, and their drivers with them.
+ */
+
+#include <linux/device.h>
+#include <linux/interrupt.h>
+#include <linux/io.h>
+#include <linux/irq.h>
+#include <linux/irqdomain.h>
+#include <linux/module.h>
+#include <linux/of.h>
+#include <linux/of_platform.h>
+#include <linux/pci.h>
+#include <linux/platform_device.h>
+#include <linux/pm_domain.h>
+
+#include <dt-bindings/interrupt-controller/apple-aic.h>
+
+#include "vagx_dtbo.h"
+
+#define VAGX_BAR_WINDOW		0
+#define VAGX_BAR_STRAPS		2
+
+/* Straps and interrupt masks, in BAR2 */
+#define VAGX_MAGIC		0x00
+#define   VAGX_MAGIC_VALUE	0x58474156	/* "VAGX" */
+#define VAGX_CONTRACT		0x04
+#define   VAGX_CONTRACT_VALUE	1
+#define VAGX_CHIP		0x08
+#define VAGX_ABI(n)		(0x0c + 4 * (n))
+#define VAGX_IRQ_MASK_SET	0x44
+#define VAGX_IRQ_MASK_CLR	0x48
+
+#define VAGX_NUM_LINES		4
+
+/* A device of the chip and its address there, which is also in its name */
+struct vagx_node {
+	const char *compatible;
+	const char *name;
+	u64 address;
+};
+
+struct vagx_chip {
+	u32 id;
+	const char *name;
+	const char *dtbo_begin;
+	const char *dtbo_end;
+	/* The part of the address space that BAR0 shows */
+	u64 window;
+	u64 window_size;
+	/* The number that the chip's interrupt controller gives to line 0 */
+	u32 first_irq;
+	struct vagx_node nodes[2];
+};
+
+static const struct vagx_chip vagx_chips[] = {
+	{
+		.id = 0x8103,
+		.name = "t8103",
+		.dtbo_begin = __dtbo_vagx_t8103_begin,
+		.dtbo_end = __dtbo_vagx_t8103_end,
+		.window = 0x204000000,
+		.window_size = 0x4000000,
+		.first_irq = 575,
+		.nodes = {
+			{ "apple,agx-g13g", "206400000.gpu", 0x206400000 },
+			{ "apple,asc-mailbox-v4", "206408000.mbox", 0x206408000 },
+		},
+	},
+};
+
+/* What the overlay refers to in the device tree that the guest booted with */
+static const char * const vagx_labels[] = {
+	"uat_ttbs", "uat_pagetables", "uat_handoff",
+	"gpu_hw_cal_a", "gpu_hw_cal_b", "gpu_globals",
+};
+
+struct vagx;
+
+struct vagx_line {
+	struct vagx *vagx;
+	unsigned int index;
+	int irq;
+};
+
+struct vagx {
+	struct pci_dev *pdev;
+	void __iomem *regs;
+	const struct vagx_chip *chip;
+
+	int overlay;
+	struct of_changeset changeset;
+	struct device_node *soc;
+	struct device_node *gpu;
+	struct device_node *aic;
+	struct device_node *ps_gfx;
+	struct platform_device *bus;
+
+	struct irq_domain *domain;
+	struct vagx_line lines[VAGX_NUM_LINES];
+	struct generic_pm_domain pd;
+};
+
+/* Interrupts */
+
+static void vagx_irq_mask(struct irq_data *d)
+{
+	struct vagx *vagx = irq_data_get_irq_chip_data(d);
+
+	writel(BIT(irqd_to_hwirq(d)), vagx->regs + VAGX_IRQ_MASK_SET);
+}
+
+static void vagx_irq_unmask(struct irq_data *d)
+{
+	struct vagx *vagx = irq_data_get_irq_chip_data(d);
+
+	writel(BIT(irqd_to_hwirq(d)), vagx->regs + VAGX_IRQ_MASK_CLR);
+}
+
+static const struct irq_chip vagx_irq_chip = {
+	.name = "vagx",
+	.irq_mask = vagx_irq_mask,
+	.irq_unmask = vagx_irq_unmask,
+	.flags = IRQCHIP_SKIP_SET_WAKE,
+};
+
+static int vagx_irq_map(struct irq_domain *d, unsigned int virq, irq_hw_number_t hw)
+{
+	irq_set_chip_data(virq, d->host_data);
+	irq_set_chip_and_handler(virq, &vagx_irq_chip, handle_level_irq);
+	irq_set_status_flags(virq, IRQ_LEVEL);
+	return 0;
+}
+
+/* Takes what Apple's interrupt controller takes: kind, number, trigger */
+static int vagx_irq_xlate(struct irq_domain *d, struct device_node *np,
+			  const u32 *intspec, unsigned int intsize,
+			  irq_hw_number_t *hwirq, unsigned int *type)
+{
+	struct vagx *vagx = d->host_data;
+	u32 first = vagx->chip->first_irq;
+
+	if (intsize != 3 || intspec[0] != AIC_IRQ || intspec[2] != IRQ_TYPE_LEVEL_HIGH)
+		return -EINVAL;
+	if (intspec[1] < first || intspec[1] - first >= VAGX_NUM_LINES)
+		return -EINVAL;
+
+	*hwirq = intspec[1] - first;
+	*type = intspec[2];
+	return 0;
+}
+
+static const struct irq_domain_ops vagx_irq_domain_ops = {
+	.map = vagx_irq_map,
+	.xlate = vagx_irq_xlate,
+};
+
+static irqreturn_t vagx_msi(int irq, void *data)
+{
+	struct vagx_line *line = data;
+
+	/*
+	 * A vector may still arrive after its line was masked or before
+	 * anybody asked for it; nobody's interrupt is not an error then.
+	 */
+	generic_handle_domain_irq(line->vagx->domain, line->index);
+	return IRQ_HANDLED;
+}
+
+static void vagx_free_irqs(void *data)
+{
+	struct vagx *vagx = data;
+	int i;
+
+	for (i = 0; i < VAGX_NUM_LINES; i++) {
+		if (vagx->lines[i].irq)
+			free_irq(vagx->lines[i].irq, &vagx->lines[i]);
+	}
+	pci_free_irq_vectors(vagx->pdev);
+
+	for (i = 0; i < VAGX_NUM_LINES; i++)
+		irq_dispose_mapping(irq_find_mapping(vagx->domain, i));
+	irq_domain_remove(vagx->domain);
+}
+
+static int vagx_init_irqs(struct vagx *vagx)
+{
+	struct pci_dev *pdev = vagx->pdev;
+	struct device *dev = &pdev->dev;
+	int ret, i;
+
+	writel(GENMASK(VAGX_NUM_LINES - 1, 0), vagx->regs + VAGX_IRQ_MASK_SET);
+
+	vagx->domain = irq_domain_create_linear(of_fwnode_handle(vagx->aic), VAGX_NUM_LINES,
+						&vagx_irq_domain_ops, vagx);
+	if (!vagx->domain)
+		return dev_err_probe(dev, -ENOMEM, "cannot make an interrupt domain\n");
+
+	ret = devm_add_action_or_reset(dev, vagx_free_irqs, vagx);
+	if (ret)
+		return ret;
+
+	ret = pci_alloc_irq_vectors(pdev, VAGX_NUM_LINES, VAGX_NUM_LINES, PCI_IRQ_MSIX);
+	if (ret < 0)
+		return dev_err_probe(dev, ret, "cannot get %d MSI-X vectors\n", VAGX_NUM_LINES);
+
+	for (i = 0; i < VAGX_NUM_LINES; i++) {
+		struct vagx_line *line = &vagx->lines[i];
+		int irq = pci_irq_vector(pdev, i);
+
+		line->vagx = vagx;
+		line->index = i;
+		ret = request_irq(irq, vagx_msi, IRQF_NO_THREAD, pci_name(pdev), line);
+		if (ret)
+			return dev_err_probe(dev, ret, "cannot request MSI-X vector %d\n", i);
+		line->irq = irq;
+	}
+	return 0;
+}
+
+/* Power domain */
+
+static void vagx_remove_pd(void *data)
+{
+	struct vagx *vagx = data;
+
+	of_genpd_del_provider(vagx->ps_gfx);
+	pm_genpd_remove(&vagx->pd);
+}
+
+static int vagx_init_pd(struct vagx *vagx)
+{
+	struct device *dev = &vagx->pdev->dev;
+	int ret;
+
+	vagx->pd.name = "vagx-gfx";
+	vagx->pd.flags = GENPD_FLAG_ALWAYS_ON;
+	ret = pm_genpd_init(&vagx->pd, NULL, false);
+	if (ret)
+		return dev_err_probe(dev, ret, "cannot make a power domain\n");
+
+	ret = of_genpd_add_provider_simple(vagx->ps_gfx, &vagx->pd);
+	if (ret) {
+		pm_genpd_remove(&vagx->pd);
+		return dev_err_probe(dev, ret, "cannot provide the power domain\n");
+	}
+	return devm_add_action_or_reset(dev, vagx_remove_pd, vagx);
+}
+
+/* Device tree */
+
+static int vagx_check_labels(struct vagx *vagx)
+{
+	struct device_node *symbols __free(device_node) = of_find_node_by_path("/__symbols__");
+	struct device *dev = &vagx->pdev->dev;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(vagx_labels); i++) {
+		if (!of_property_present(symbols, vagx_labels[i]))
+			return dev_err_probe(dev, -ENODEV,
+					     "device tree has no label %s; boot with one made by 'vagx boot-dtb'\n",
+					     vagx_labels[i]);
+	}
+	return 0;
+}
+
+static void vagx_remove_overlay(void *data)
+{
+	struct vagx *vagx = data;
+	int ret;
+
+	of_node_put(vagx->ps_gfx);
+	of_node_put(vagx->aic);
+	of_node_put(vagx->gpu);
+	of_node_put(vagx->soc);
+
+	ret = of_overlay_remove(&vagx->overlay);
+	if (ret)
+		dev_err(&vagx->pdev->dev, "cannot remove the overlay: %pe\n", ERR_PTR(ret));
+}
+
+static int vagx_apply_overlay(struct vagx *vagx)
+{
+	struct device_node *mbox __free(device_node) = NULL;
+	struct device_node *soc __free(device_node) = of_find_node_by_path("/soc");
+	const struct vagx_chip *chip = vagx->chip;
+	struct device *dev = &vagx->pdev->dev;
+	int ret;
+
+	if (soc)
+		return dev_err_probe(dev, -EEXIST, "device tree already has /soc\n");
+
+	ret = vagx_check_labels(vagx);
+	if (ret)
+		return ret;
+
+	ret = of_overlay_fdt_apply(chip->dtbo_begin, chip->dtbo_end - chip->dtbo_begin,
+				   &vagx->overlay, NULL);
+	if (ret) {
+		/* An overlay that was applied in part has an id and must be removed. */
+		if (vagx->overlay)
+			of_overlay_remove(&vagx->overlay);
+		return dev_err_probe(dev, ret, "cannot apply the overlay for %s\n", chip->name);
+	}
+
+	vagx->soc = of_find_node_by_path("/soc");
+	vagx->gpu = of_get_child_by_name(vagx->soc, "gpu");
+	vagx->ps_gfx = of_parse_phandle(vagx->gpu, "power-domains", 0);
+	mbox = of_parse_phandle(vagx->gpu, "mboxes", 0);
+	vagx->aic = of_parse_phandle(mbox, "interrupt-parent", 0);
+	return devm_add_action_or_reset(dev, vagx_remove_overlay, vagx);
+}
+
+static void vagx_revert_properties(void *data)
+{
+	struct vagx *vagx = data;
+	int ret;
+
+	ret = of_changeset_revert(&vagx->changeset);
+	if (ret)
+		dev_err(&vagx->pdev->dev, "cannot revert properties: %pe\n", ERR_PTR(ret));
+	of_changeset_destroy(&vagx->changeset);
+}
+
+/* The bootloader's part: where the registers are, and what firmware this is */
+static int vagx_add_properties(struct vagx *vagx)
+{
+	u64 to = pci_resource_start(vagx->pdev, VAGX_BAR_WINDOW);
+	struct device *dev = &vagx->pdev->dev;
+	u64 size = vagx->chip->window_size;
+	u64 from = vagx->chip->window;
+	u32 ranges[] = {
+		upper_32_bits(from), lower_32_bits(from),
+		upper_32_bits(to), lower_32_bits(to),
+		upper_32_bits(size), lower_32_bits(size),
+	};
+	u32 abi[] = {
+		readl(vagx->regs + VAGX_ABI(0)),
+		readl(vagx->regs + VAGX_ABI(1)),
+		readl(vagx->regs + VAGX_ABI(2)),
+	};
+	int ret;
+
+	of_changeset_init(&vagx->changeset);
+	ret = of_changeset_add_prop_u32_array(&vagx->changeset, vagx->soc, "ranges",
+					      ranges, ARRAY_SIZE(ranges));
+	if (!ret)
+		ret = of_changeset_add_prop_u32_array(&vagx->changeset, vagx->gpu,
+						      "apple,firmware-abi", abi, ARRAY_SIZE(abi));
+	if (!ret)
+		ret = of_changeset_apply(&vagx->changeset);
+	if (ret) {
+		of_changeset_destroy(&vagx->changeset);
+		return dev_err_probe(dev, ret, "cannot add properties\n");
+	}
+
+	dev_info(dev, "%s with firmware %u.%u.%u at %pR\n", vagx->chip->name,
+		 abi[0], abi[1], abi[2], &vagx->pdev->resource[VAGX_BAR_WINDOW]);
+	return devm_add_action_or_reset(dev, vagx_revert_properties, vagx);
+}
+
+/* Platform devices */
+
+static void vagx_depopulate(void *data)
+{
+	struct vagx *vagx = data;
+
+	of_platform_depopulate(&vagx->bus->dev);
+	platform_device_put(vagx->bus);
+}
+
+static int vagx_populate(struct vagx *vagx)
+{
+	struct of_dev_auxdata names[ARRAY_SIZE(vagx->chip->nodes) + 1] = {};
+	u64 to = pci_resource_start(vagx->pdev, VAGX_BAR_WINDOW);
+	struct device *dev = &vagx->pdev->dev;
+	int ret, i;
+
+	/* Devices are named after translated addresses, unless told otherwise. */
+	for (i = 0; i < ARRAY_SIZE(vagx->chip->nodes); i++) {
+		const struct vagx_node *node = &vagx->chip->nodes[i];
+
+		names[i].compatible = (char *)node->compatible;
+		names[i].phys_addr = node->address - vagx->chip->window + to;
+		names[i].name = (char *)node->name;
+	}
+
+	/* The bus is a child of the root, so applying the overlay made its device. */
+	vagx->bus = of_find_device_by_node(vagx->soc);
+	if (!vagx->bus)
+		return dev_err_probe(dev, -ENODEV, "the bus has no device\n");
+
+	ret = of_platform_populate(vagx->soc, NULL, names, &vagx->bus->dev);
+	if (ret) {
+		vagx_depopulate(vagx);
+		return dev_err_probe(dev, ret, "cannot make platform devices\n");
+	}
+	return devm_add_action_or_reset(dev, vagx_depopulate, vagx);
+}
+
+/* The PCI function */
+
+static int vagx_read_straps(struct vagx *vagx)
+{
+	struct device *dev = &vagx->pdev->dev;
+	u32 magic, contract, id;
+	int i;
+
+	magic = readl(vagx->regs + VAGX_MAGIC);
+	if (magic != VAGX_MAGIC_VALUE)
+		return dev_err_probe(dev, -ENODEV,
+				     "not a virtual AGX: magic is %#x (is vagx still running?)\n",
+				     magic);
+
+	contract = readl(vagx->regs + VAGX_CONTRACT);
+	if (contract != VAGX_CONTRACT_VALUE)
+		return dev_err_probe(dev, -ENODEV,
+				     "vagx speaks version %u of the contract, this module version %u\n",
+				     contract, VAGX_CONTRACT_VALUE);
+
+	id = readl(vagx->regs + VAGX_CHIP);
+	for (i = 0; i < ARRAY_SIZE(vagx_chips); i++) {
+		if (vagx_chips[i].id == id) {
+			vagx->chip = &vagx_chips[i];
+			break;
+		}
+	}
+	if (!vagx->chip)
+		return dev_err_probe(dev, -ENODEV, "unknown chip %#x\n", id);
+
+	if (pci_resource_len(vagx->pdev, VAGX_BAR_WINDOW) < vagx->chip->window_size)
+		return dev_err_probe(dev, -ENODEV, "BAR0 is smaller than the window of %s\n",
+				     vagx->chip->name);
+	return 0;
+}
+
+static int vagx_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct device *dev = &pdev->dev;
+	struct vagx *vagx;
+	int ret;
+
+	vagx = devm_kzalloc(dev, sizeof(*vagx), GFP_KERNEL);
+	if (!vagx)
+		return -ENOMEM;
+	vagx->pdev = pdev;
+
+	ret = pcim_enable_device(pdev);
+	if (ret)
+		return dev_err_probe(dev, ret, "cannot enable the function\n");
+
+	/* BAR0 is not claimed here: the platform devices' drivers claim its parts. */
+	vagx->regs = pcim_iomap_region(pdev, VAGX_BAR_STRAPS, "vagx straps");
+	if (IS_ERR(vagx->regs))
+		return dev_err_probe(dev, PTR_ERR(vagx->regs), "cannot map BAR2\n");
+
+	ret = vagx_read_straps(vagx);
+	if (ret)
+		return ret;
+
+	pci_set_master(pdev);
+
+	ret = vagx_apply_overlay(vagx);
+	if (ret)
+		return ret;
+
+	ret = vagx_init_irqs(vagx);
+	if (ret)
+		return ret;
+
+	ret = vagx_init_pd(vagx);
+	if (ret)
+		return ret;
+
+	ret = vagx_add_properties(vagx);
+	if (ret)
+		return ret;
+
+	return vagx_populate(vagx);
+}
+
+static const struct pci_device_id vagx_ids[] = {
+	{ PCI_DEVICE(0x1209, 0xa6c5) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, vagx_ids);
+
+static struct pci_driver vagx_driver = {
+	.name = "vagx-guest",
+	.id_table = vagx_ids,
+	.probe = vagx_probe,
+};
+module_pci_driver(vagx_driver);
+
+MODULE_DESCRIPTION("Virtual AGX as nodes of Apple's SoC");
+MODULE_LICENSE("Dual MIT/GPL");
