@@ -211,18 +211,21 @@ static int vagx_init_irqs(struct vagx *vagx)
 
 	writel(GENMASK(VAGX_NUM_LINES - 1, 0), vagx->regs + VAGX_IRQ_MASK_SET);
 
+	/* Before the action that frees the interrupts: devres goes backwards. */
+	ret = pci_alloc_irq_vectors(pdev, VAGX_NUM_LINES, VAGX_NUM_LINES, PCI_IRQ_MSIX);
+	if (ret < 0)
+		return dev_err_probe(dev, ret, "cannot get %d MSI-X vectors\n", VAGX_NUM_LINES);
+
 	vagx->domain = irq_domain_create_linear(of_fwnode_handle(vagx->aic), VAGX_NUM_LINES,
 						&vagx_irq_domain_ops, vagx);
-	if (!vagx->domain)
+	if (!vagx->domain) {
+		pci_free_irq_vectors(pdev);
 		return dev_err_probe(dev, -ENOMEM, "cannot make an interrupt domain\n");
+	}
 
 	ret = devm_add_action_or_reset(dev, vagx_free_irqs, vagx);
 	if (ret)
 		return ret;
-
-	ret = pci_alloc_irq_vectors(pdev, VAGX_NUM_LINES, VAGX_NUM_LINES, PCI_IRQ_MSIX);
-	if (ret < 0)
-		return dev_err_probe(dev, ret, "cannot get %d MSI-X vectors\n", VAGX_NUM_LINES);
 
 	for (i = 0; i < VAGX_NUM_LINES; i++) {
 		struct vagx_line *line = &vagx->lines[i];
