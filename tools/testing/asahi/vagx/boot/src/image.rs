@@ -32,9 +32,9 @@ pub struct FirmwareHalf {
 
 /// Valid, and a table or page.
 const PTE_TABLE: u64 = 3;
-/// Accessed; not reachable from user level on the coprocessor, not executable. Bit 55 is clear:
-/// the entry is owned by the firmware, and the GPU proper has no access through it.
-const PTE_FIRMWARE_DATA: u64 = PTE_TABLE | 1 << 10 | 1 << 53 | 1 << 54;
+/// AP=1, accessed, neither kind of execution; bit 55 is clear, so the entry is the firmware's own:
+/// it may read and write, the GPU proper has no access (m1n1 proxyclient/m1n1/hw/uat.py).
+const PTE_FIRMWARE_DATA: u64 = PTE_TABLE | 1 << 6 | 1 << 10 | 1 << 53 | 1 << 54;
 
 impl FirmwareHalf {
     pub fn new(layout: &Layout) -> FirmwareHalf {
