@@ -63,7 +63,7 @@ impl FirmwareHalf {
 
 /// Everything that the bootloader leaves in memory, one segment for each region.
 pub fn boot_image(layout: &Layout, machine: &Machine) -> Vec<Segment> {
-    let [a, b, globals] = blob::build(machine, layout.ttbs.base);
+    let [a, b, globals] = blob::blobs(machine, layout.ttbs.base);
     let half = FirmwareHalf::new(layout);
     layout
         .regions()

@@ -22,7 +22,7 @@ mod error;
 mod image;
 pub mod machine;
 
-pub use blob::{Blob, Field};
+pub use blob::{Blob, Field, blobs};
 pub use dtb::{Layout, RAM_LIMIT, Region, boot_dtb};
 pub use error::Error;
 pub use image::{FirmwareHalf, Segment, boot_image, load};

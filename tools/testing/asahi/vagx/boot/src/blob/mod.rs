@@ -94,7 +94,7 @@ impl Blob {
 }
 
 /// hw-cal-a, hw-cal-b and globals for a machine whose context roots lie at `ttbs`.
-pub(crate) fn build(machine: &Machine, ttbs: u64) -> [Blob; 3] {
+pub fn blobs(machine: &Machine, ttbs: u64) -> [Blob; 3] {
     let c = machine.chip.calibration;
     [
         hw_cal_a::build(c, machine.abi),
@@ -105,7 +105,7 @@ pub(crate) fn build(machine: &Machine, ttbs: u64) -> [Blob; 3] {
 
 /// Sizes of hw-cal-a, hw-cal-b and globals.
 pub(crate) fn sizes(machine: &Machine) -> [usize; 3] {
-    build(machine, 0).map(|blob| blob.bytes.len())
+    blobs(machine, 0).map(|blob| blob.bytes.len())
 }
 
 /// Filter coefficient of a time constant that is given in sampling periods.
@@ -180,11 +180,11 @@ mod tests {
         ];
         for (abi, expected, offsets) in table {
             let machine = Machine::find("t8103", abi).unwrap();
-            let blobs = build(&machine, 0);
+            let built = blobs(&machine, 0);
             assert_eq!(sizes(&machine), expected, "{machine}");
             for &(blob, name, offset) in offsets {
                 assert_eq!(
-                    blobs[blob].offset(name),
+                    built[blob].offset(name),
                     Some(offset),
                     "{machine}: {name} of blob {blob}"
                 );
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn m1_is_described() {
         let machine = Machine::find("t8103", "13.5").unwrap();
-        let [a, b, globals] = build(&machine, 0x1_3ffd_4000);
+        let [a, b, globals] = blobs(&machine, 0x1_3ffd_4000);
 
         assert_eq!(word(&b, "chip_id"), 0x8103);
         assert_eq!(word(&b, "gpu_core_id"), 11);
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn fields_ascend_and_fit() {
         for machine in Machine::all() {
-            for blob in build(&machine, 0) {
+            for blob in blobs(&machine, 0) {
                 assert!(blob.fields().is_sorted_by_key(|f| f.offset));
                 assert!(blob.fields().iter().all(|f| f.offset < blob.bytes().len()));
             }
