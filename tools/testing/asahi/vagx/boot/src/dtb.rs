@@ -247,6 +247,15 @@ impl Layout {
                     need: want.size,
                 });
             }
+            if !ram
+                .iter()
+                .any(|bank| bank.base <= region.base && region.end() <= bank.end())
+            {
+                return Err(Error::OutsideRam {
+                    label: want.label,
+                    base: region.base,
+                });
+            }
             Ok(region)
         };
         let [
@@ -343,6 +352,20 @@ mod tests {
         let dtb = boot_dtb(&base(&[(0x4000_0000, 1 << 30)]), &old).unwrap();
         let error = Layout::from_dtb(&dtb, &machine()).unwrap_err();
         assert!(error.to_string().contains("gpu_hw_cal_a"), "{error}");
+    }
+
+    #[test]
+    fn regions_must_be_in_ram() {
+        // As when QEMU is started with less memory than the tree was made for.
+        let dtb = boot_dtb(&base(&[(0x4000_0000, 1 << 30)]), &machine()).unwrap();
+        let mut tree = DeviceTree::from_fdt(&Fdt::new(&dtb).unwrap());
+        let memory = tree.root.child_mut("memory@40000000").unwrap();
+        let reg = [0x4000_0000u64.to_be_bytes(), (1u64 << 29).to_be_bytes()].concat();
+        set(memory, "reg", reg).unwrap();
+        assert!(matches!(
+            Layout::from_dtb(&tree.to_dtb(), &machine()),
+            Err(Error::OutsideRam { .. })
+        ));
     }
 
     #[test]

@@ -46,6 +46,11 @@ pub enum Error {
         need: u64,
     },
 
+    #[error(
+        "region {label} at {base:#x} is not in RAM: make the tree with the -m that QEMU is started with"
+    )]
+    OutsideRam { label: &'static str, base: u64 },
+
     #[error("unknown chip or firmware ABI '{chip}' with '{abi}'; known are: {known}")]
     UnknownMachine {
         chip: String,
