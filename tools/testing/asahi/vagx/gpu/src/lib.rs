@@ -1,5 +1,178 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! The AGX GPU core as a software model.
+//!
+//! A job's control stream (`cdm`) launches grids; each launch names state words (`usc`) that say which program runs with
+//! which uniforms; programs are decoded once (`isa`, `lower`, `cache`) and executed by SIMD-groups of 32 lanes (`exec`),
+//! workgroup by workgroup on worker threads (`group`). All memory is reached through [`GpuMemory`].
+//!
+//! What the model does not know it refuses: the job ends with [`Unsupported`], which names the address and the bytes.
 
+mod cache;
+mod cdm;
+mod exec;
+mod group;
 pub mod isa;
+mod lower;
+mod memory;
+mod uop;
+mod usc;
+
+pub use cdm::{ComputeJob, LaunchInfo};
+pub use memory::{Access, GpuMemory, PAGE_SIZE, Unmapped};
+
+/// How the GPU is built and what it tolerates.
+#[derive(Clone, Debug)]
+pub struct GpuConfig {
+    /// Loads from unmapped addresses give zero and stores to them are dropped, as the feature of that name promises.
+    pub soft_faults: bool,
+    /// Worker threads; zero means one for each CPU.
+    pub threads: usize,
+    /// GPU cores, which is the range of what shaders read as their core's number.
+    pub cores: u32,
+    /// Use only what every CPU of the architecture has. For tests: results do not depend on it.
+    pub baseline_cpu: bool,
+}
+
+impl Default for GpuConfig {
+    fn default() -> Self {
+        GpuConfig {
+            soft_faults: true,
+            threads: 0,
+            cores: 8,
+            baseline_cpu: false,
+        }
+    }
+}
+
+/// Is told what the GPU does.
+pub trait Observer: Sync {
+    /// A grid is about to run.
+    fn launch(&self, _: &LaunchInfo) {}
+    /// It ran; the numbers are those of this launch alone.
+    fn launch_done(&self, _: &LaunchInfo, _: &Stats) {}
+    /// Asked every few thousand instructions by every worker: true ends the job with [`JobError::Cancelled`].
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+impl Observer for () {}
+
+/// What a job took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Grids.
+    pub launches: u64,
+    /// Workgroups.
+    pub groups: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Instructions, counted per SIMD-group.
+    pub instructions: u64,
+    /// Loads and stores of single threads that went to no mapped address.
+    pub soft_faults: u64,
+}
+
+impl Stats {
+    fn add(&mut self, other: &Stats) {
+        self.launches += other.launches;
+        self.groups += other.groups;
+        self.threads += other.threads;
+        self.instructions += other.instructions;
+        self.soft_faults += other.soft_faults;
+    }
+}
+
+/// The part of the GPU that made an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Compute data master: control streams, indirect sizes.
+    Cdm,
+    /// State words, uniforms, texture and sampler states.
+    Usc,
+    /// Instruction fetch.
+    Fetch,
+    /// Loads, stores and atomics of shaders.
+    Shader,
+}
+
+/// An access that no mapping allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{unit:?} {access:?} fault at {va:#x} (pc {pc:#x})")]
+pub struct GpuFault {
+    /// The address.
+    pub va: u64,
+    /// What was tried.
+    pub access: Access,
+    /// By whom.
+    pub unit: Unit,
+    /// The instruction's address, or zero.
+    pub pc: u64,
+}
+
+/// Something that the model does not know how to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unsupported at {va:#x} [{}]: {why}", hex(bytes))]
+pub struct Unsupported {
+    /// The GPU address of the bytes.
+    pub va: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// What is wrong with them.
+    pub why: String,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Why a job ended early.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// A fault, as hardware would raise it.
+    #[error(transparent)]
+    Fault(#[from] GpuFault),
+    /// The model's limits. Nothing that the job wrote can be trusted.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// The observer wanted it.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// A GPU: its configuration and the programs that it has seen. Jobs of any address space may run at the same time.
+pub struct Gpu {
+    config: GpuConfig,
+    cache: cache::Cache,
+}
+
+impl Gpu {
+    /// A GPU that has seen nothing yet.
+    pub fn new(config: GpuConfig) -> Self {
+        Gpu {
+            config,
+            cache: cache::Cache::default(),
+        }
+    }
+
+    /// Runs a compute job to its end on worker threads. Blocks the caller.
+    pub fn run_compute(
+        &self,
+        memory: &dyn GpuMemory,
+        job: &ComputeJob,
+        observer: &dyn Observer,
+    ) -> Result<Stats, JobError> {
+        cdm::run(&self.config, &self.cache, memory, job, observer)
+    }
+}
+
+/// [`Gpu::run_compute`] on a GPU of its own.
+pub fn run_compute(
+    memory: &dyn GpuMemory,
+    job: &ComputeJob,
+    config: &GpuConfig,
+    observer: &dyn Observer,
+) -> Result<Stats, JobError> {
+    Gpu::new(config.clone()).run_compute(memory, job, observer)
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Decoded programs.
+//!
+//! Mesa reuses addresses for other programs, and different address spaces have different programs at the same address. So
+//! a program is found by its address and then compared with memory, byte by byte, at every launch.
+
+use crate::Unsupported;
+use crate::exec::REGISTERS;
+use crate::isa::{self, Instr, MAX_LENGTH, Operand, Place};
+use crate::lower::lower;
+use crate::memory::Memory;
+use crate::uop::Uop;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A program that is longer is taken for garbage.
+const LONGEST: u32 = 16 << 20;
+
+/// Programs kept. Beyond it all are forgotten, which costs little.
+const KEPT: usize = 4096;
+
+/// A decoded program.
+pub(crate) struct Program {
+    pub(crate) address: u64,
+    code: Vec<u8>,
+    pub(crate) uops: Vec<Uop>,
+    /// Offset of each operation's instruction.
+    offsets: Vec<u32>,
+    /// Registers from the first on that it may touch.
+    pub(crate) registers: usize,
+}
+
+impl Program {
+    /// Offset of an operation's instruction from the program's start.
+    pub(crate) fn offset(&self, index: usize) -> u32 {
+        self.offsets
+            .get(index)
+            .copied()
+            .unwrap_or(self.code.len() as u32)
+    }
+
+    /// What to say of an operation that cannot be executed.
+    pub(crate) fn unsupported(&self, index: usize) -> Unsupported {
+        let start = self.offset(index) as usize;
+        let end = (self.offset(index + 1) as usize).min(self.code.len());
+        let bytes = self.code.get(start..end).unwrap_or_default().to_vec();
+        let why = match self.uops.get(index) {
+            Some(Uop::Unsupported {
+                instr: Some(instr),
+                why,
+            }) => {
+                format!("{}: {why}", isa::disassemble(instr))
+            }
+            Some(Uop::Unsupported { instr: None, why }) => why.to_string(),
+            Some(_) => match isa::decode(&bytes) {
+                Ok(instr) => format!("{}: not in this kind of program", isa::disassemble(&instr)),
+                Err(error) => error.to_string(),
+            },
+            None => "the program goes on where it should have ended".into(),
+        };
+        Unsupported {
+            va: self.address + start as u64,
+            bytes,
+            why,
+        }
+    }
+
+    /// Decodes from `address` up to the `stop` that no jump passes over.
+    fn decode(memory: &mut Memory<'_>, address: u64) -> Self {
+        let mut program = Program {
+            address,
+            code: Vec::new(),
+            uops: Vec::new(),
+            offsets: Vec::new(),
+            registers: 1,
+        };
+        let mut at = 0u32;
+        let mut farthest = 0u32;
+        loop {
+            let mut bytes = [0; MAX_LENGTH];
+            let mut have = MAX_LENGTH;
+            if let Err(va) = memory.read(address + u64::from(at), &mut bytes) {
+                have = (va - address - u64::from(at)) as usize;
+            }
+            program.offsets.push(at);
+            let (uop, length) = match isa::decode(&bytes[..have]) {
+                Ok(instr) => {
+                    program.registers = program.registers.max(registers(&instr));
+                    (lower(&instr, at), u32::from(instr.length))
+                }
+                Err(_) if have < MAX_LENGTH => {
+                    program.code.extend_from_slice(&bytes[..have]);
+                    program.uops.push(Uop::Unmapped);
+                    break;
+                }
+                Err(error) => {
+                    // Where it ends is unknown, and so is what comes after.
+                    program.code.extend_from_slice(&bytes);
+                    let why = error.to_string().into();
+                    program.uops.push(Uop::Unsupported { instr: None, why });
+                    break;
+                }
+            };
+            if let Uop::JumpAny { target } | Uop::JumpNone { target } = uop
+                && target < LONGEST
+            {
+                farthest = farthest.max(target);
+            }
+            let end = matches!(uop, Uop::Stop) && at >= farthest;
+            program.code.extend_from_slice(&bytes[..length as usize]);
+            program.uops.push(uop);
+            at += length;
+            if end || at > LONGEST {
+                break;
+            }
+        }
+        program.resolve();
+        program
+    }
+
+    /// Makes the targets of jumps indices.
+    fn resolve(&mut self) {
+        for uop in &mut self.uops {
+            if let Uop::JumpAny { target } | Uop::JumpNone { target } = uop {
+                match self.offsets.binary_search(target) {
+                    Ok(index) => *target = index as u32,
+                    Err(_) => {
+                        let why = format!("jump to +{target:#x}, which is not an instruction");
+                        *uop = Uop::Unsupported {
+                            instr: None,
+                            why: why.into(),
+                        };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether memory still holds this program.
+    fn is_current(&self, memory: &mut Memory<'_>) -> bool {
+        let mut now = vec![0; self.code.len()];
+        memory.read(self.address, &mut now).is_ok() && now == self.code
+    }
+}
+
+/// One more than the highest register that an instruction names.
+fn registers(instr: &Instr) -> usize {
+    let end = |op: &Operand| match op.place {
+        Place::Reg => {
+            (op.value as usize + usize::from(op.count) * usize::from(op.size / 16)).div_ceil(2)
+        }
+        _ => 0,
+    };
+    instr
+        .dest
+        .iter()
+        .chain(&instr.sources)
+        .map(end)
+        .max()
+        .unwrap_or(0)
+        .min(REGISTERS)
+}
+
+/// Programs by address.
+#[derive(Default)]
+pub(crate) struct Cache {
+    programs: Mutex<HashMap<u64, Vec<Arc<Program>>>>,
+}
+
+impl Cache {
+    /// The program at `address`, decoded if it has not been seen before.
+    pub(crate) fn program(&self, memory: &mut Memory<'_>, address: u64) -> Arc<Program> {
+        let known = {
+            let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+            programs.get(&address).cloned().unwrap_or_default()
+        };
+        if let Some(program) = known.into_iter().find(|p| p.is_current(memory)) {
+            return program;
+        }
+        let program = Arc::new(Program::decode(memory, address));
+        if matches!(program.uops.last(), Some(Uop::Unmapped)) {
+            // What is missing may be there next time.
+            return program;
+        }
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        if programs.len() >= KEPT {
+            programs.clear();
+        }
+        let there = programs.entry(address).or_default();
+        if there.len() >= 16 {
+            there.clear();
+        }
+        there.push(program.clone());
+        program
+    }
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The compute data master: control streams that launch grids (Mesa, `src/asahi/genxml/cmdbuf.xml`, "CDM").
+//!
+//! A stream is read as it is executed, because programs that it launches may write what follows.
+
+use crate::cache::Cache;
+use crate::exec::{Context, Cpu, Launch, Outcome, Preamble, Simd};
+use crate::group;
+use crate::memory::{Access, GpuMemory, Memory};
+use crate::usc;
+use crate::{GpuConfig, GpuFault, JobError, Observer, Stats, Unit, Unsupported};
+
+/// Threads that a workgroup may have.
+const MOST_THREADS: u64 = 1024;
+
+/// Streams that may be waiting for one that they called.
+const MOST_CALLS: usize = 16;
+
+/// A compute job, as the command and the firmware's own structures describe it.
+#[derive(Clone, Debug, Default)]
+pub struct ComputeJob {
+    /// Address of the control stream.
+    pub cdm_ctrl_stream_base: u64,
+    /// Its end, if known; else zero. Nothing is read from there on, as long as the stream does not jump.
+    pub cdm_ctrl_stream_end: u64,
+    /// What 32-bit addresses of programs and state words are relative to.
+    pub usc_exec_base: u64,
+    /// Sampler states that programs name by number.
+    pub sampler_heap: u64,
+    /// How many.
+    pub sampler_count: u32,
+    /// The program that manages stacks. The model has no need of it: a stack is memory of the host's.
+    pub helper_program: u32,
+    /// Its configuration.
+    pub helper_cfg: u32,
+    /// Its argument.
+    pub helper_data: u64,
+    /// The address space's slot, as programs may read it.
+    pub vm_slot: u32,
+}
+
+/// A grid that is launched.
+#[derive(Clone, Debug)]
+pub struct LaunchInfo {
+    /// Address of the command in the stream.
+    pub command: u64,
+    /// Address of the state words.
+    pub usc: u64,
+    /// Address of the program.
+    pub shader: u64,
+    /// Address of its preamble.
+    pub preshader: Option<u64>,
+    /// Threads of the grid.
+    pub grid: [u32; 3],
+    /// Threads of a workgroup.
+    pub local: [u32; 3],
+}
+
+struct Cdm<'a> {
+    config: &'a GpuConfig,
+    cache: &'a Cache,
+    job: &'a ComputeJob,
+    observer: &'a dyn Observer,
+    memory: Memory<'a>,
+    cpu: Cpu,
+    stats: Stats,
+}
+
+pub(crate) fn run(
+    config: &GpuConfig,
+    cache: &Cache,
+    space: &dyn GpuMemory,
+    job: &ComputeJob,
+    observer: &dyn Observer,
+) -> Result<Stats, JobError> {
+    let memory = Memory::new(space);
+    let cpu = Cpu::detect(config.baseline_cpu);
+    let mut cdm = Cdm {
+        config,
+        cache,
+        job,
+        observer,
+        memory,
+        cpu,
+        stats: Stats::default(),
+    };
+    cdm.stream()?;
+    Ok(cdm.stats)
+}
+
+impl Cdm<'_> {
+    fn stream(&mut self) -> Result<(), JobError> {
+        let mut at = self.job.cdm_ctrl_stream_base;
+        let mut calls = Vec::new();
+        let mut jumped = false;
+        loop {
+            if self.observer.cancelled() {
+                return Err(JobError::Cancelled);
+            }
+            let word = self.word(at)?;
+            let end = self.job.cdm_ctrl_stream_end;
+            if !jumped && end != 0 && at >= end {
+                return self.refuse(at, 4, "the control stream passes its end");
+            }
+            match word >> 29 {
+                0 => at = self.launch(at, word)?,
+                1 => {
+                    let target = u64::from(word & 0xff) << 32 | u64::from(self.word(at + 4)?);
+                    if word >> 28 & 1 != 0 {
+                        if calls.len() == MOST_CALLS {
+                            return self.refuse(at, 8, "calls nested too deep");
+                        }
+                        calls.push(at + 8);
+                    }
+                    jumped = true;
+                    at = target;
+                }
+                2 => return Ok(()),
+                // Whatever is flushed or awaited here, launches run to their end one after the other.
+                3 if word >> 27 & 1 == 0 => at += 4,
+                4 => match calls.pop() {
+                    Some(back) => at = back,
+                    None => return self.refuse(at, 8, "return without a call"),
+                },
+                _ => return self.refuse(at, 8, "unknown CDM block"),
+            }
+        }
+    }
+
+    /// Does one launch; returns the address of what follows it.
+    fn launch(&mut self, command: u64, word: u32) -> Result<u64, JobError> {
+        let pipeline = self.word(command + 4)?;
+        let sizes = command + 8;
+        let (grid, local, next) = match word >> 27 & 3 {
+            0 => (self.triple(sizes)?, self.triple(sizes + 12)?, sizes + 24),
+            1 => {
+                let at = self.pointer(sizes)?;
+                (self.triple(at)?, self.triple(sizes + 8)?, sizes + 20)
+            }
+            2 => {
+                let at = self.pointer(sizes)?;
+                (self.triple(at)?, self.triple(at + 12)?, sizes + 8)
+            }
+            _ => return self.refuse(command, 8, "unknown CDM launch mode"),
+        };
+        if grid.contains(&0) {
+            return Ok(next);
+        }
+        let threads = local
+            .iter()
+            .fold(1u64, |n, &size| n.saturating_mul(size.into()));
+        if threads == 0 || threads > MOST_THREADS {
+            let why = format!("workgroup of {local:?} threads");
+            return self.refuse(command, (next - command) as usize, &why);
+        }
+        let exec_base = self.job.usc_exec_base;
+        let usc = exec_base + u64::from(pipeline & !0x3f);
+        let mut launch = Launch {
+            uniforms: Box::new([0; 256]),
+            textures: Vec::new(),
+            samplers: Vec::new(),
+            grid,
+            local,
+            vm_slot: self.job.vm_slot,
+            soft_faults: self.config.soft_faults,
+        };
+        // Sampler states carry border colours if the launch counts them as the extended kind.
+        let extended = matches!(word >> 9 & 7, 6 | 7);
+        let state = usc::read(&mut self.memory, exec_base, usc, extended, &mut launch)?;
+        let info = LaunchInfo {
+            command,
+            usc,
+            shader: state.shader,
+            preshader: state.preshader,
+            grid,
+            local,
+        };
+        self.observer.launch(&info);
+        let mut stats = Stats {
+            launches: 1,
+            ..Stats::default()
+        };
+        if let Some(address) = state.preshader {
+            self.preamble(&mut launch, address, &mut stats)?;
+        }
+        let program = self.cache.program(&mut self.memory, state.shader);
+        group::run(&group::Grid {
+            config: self.config,
+            cpu: self.cpu,
+            program: &program,
+            launch: &launch,
+            shared: state.shared,
+            space: self.memory.space(),
+            observer: self.observer,
+        })
+        .map(|done| stats.add(&done))?;
+        self.stats.add(&stats);
+        self.observer.launch_done(&info, &stats);
+        Ok(next)
+    }
+
+    /// Runs a preamble and gives what it leaves to the launch.
+    fn preamble(
+        &mut self,
+        launch: &mut Launch,
+        address: u64,
+        stats: &mut Stats,
+    ) -> Result<(), JobError> {
+        let program = self.cache.program(&mut self.memory, address);
+        let mut left = Preamble {
+            uniforms: launch.uniforms.clone(),
+            textures: Vec::new(),
+            samplers: Vec::new(),
+        };
+        let mut context = Context::new(launch, self.memory.space(), 0);
+        context.preamble = Some(&mut left);
+        let mut simd = Simd::new();
+        simd.start_preamble(&program);
+        loop {
+            let outcome = simd.run(self.cpu, &program, &mut context);
+            match outcome {
+                Outcome::Done => break,
+                Outcome::Paused if self.observer.cancelled() => return Err(JobError::Cancelled),
+                Outcome::Paused | Outcome::Barrier => (),
+                _ => return Err(group::error(outcome, &simd, &program, &context)),
+            }
+        }
+        stats.add(&context.stats);
+        launch.uniforms = left.uniforms;
+        for (states, stored) in [
+            (&mut launch.textures, left.textures),
+            (&mut launch.samplers, left.samplers),
+        ] {
+            for (index, state) in stored {
+                let index = usize::from(index);
+                if states.len() <= index {
+                    states.resize(index + 1, [0; 24]);
+                }
+                states[index] = state;
+            }
+        }
+        Ok(())
+    }
+
+    fn word(&mut self, va: u64) -> Result<u32, JobError> {
+        self.memory.load::<u32>(va).map_err(|_| {
+            GpuFault {
+                va,
+                access: Access::Read,
+                unit: Unit::Cdm,
+                pc: 0,
+            }
+            .into()
+        })
+    }
+
+    fn triple(&mut self, va: u64) -> Result<[u32; 3], JobError> {
+        Ok([self.word(va)?, self.word(va + 4)?, self.word(va + 8)?])
+    }
+
+    /// A pointer to sizes: the high byte, then the low word, whose last bits say something else.
+    fn pointer(&mut self, va: u64) -> Result<u64, JobError> {
+        let (high, low) = (self.word(va)?, self.word(va + 4)?);
+        Ok(u64::from(high & 0xff) << 32 | u64::from(low & !3))
+    }
+
+    fn refuse<T>(&mut self, va: u64, length: usize, why: &str) -> Result<T, JobError> {
+        let mut bytes = vec![0; length];
+        if self.memory.read(va, &mut bytes).is_err() {
+            bytes.clear();
+        }
+        Err(Unsupported {
+            va,
+            bytes,
+            why: why.into(),
+        }
+        .into())
+    }
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Single precision.
+//!
+//! Subnormals are zero, as sources and as results; a result that is below the normal numbers before rounding is zero even
+//! if rounding would lift it to the least of them. Every NaN that is computed is the same one. A half-precision
+//! destination is rounded a second time, from the rounded single (applegpu, fma.py and applegpu.py).
+
+use super::half::{from_half, to_half};
+use super::{Lanes, Simd};
+use crate::uop::*;
+
+const NAN: u32 = 0x7fc0_0000;
+const LEAST_NORMAL: u32 = 0x0080_0000;
+
+/// Flushes a subnormal to the zero of its sign.
+#[inline(always)]
+pub(super) fn flush(bits: u32) -> u32 {
+    if bits & 0x7f80_0000 == 0 {
+        bits & 0x8000_0000
+    } else {
+        bits
+    }
+}
+
+/// The form of a computed result: flushed, with the one NaN.
+#[inline(always)]
+pub(super) fn finish(value: f32) -> u32 {
+    if value.is_nan() {
+        NAN
+    } else {
+        flush(value.to_bits())
+    }
+}
+
+/// Clamps to [0, 1]; what is not a number becomes zero.
+#[inline(always)]
+pub(super) fn saturate(bits: u32) -> u32 {
+    let value = f32::from_bits(bits);
+    let value = if value >= 1.0 { 1.0 } else { value };
+    if value > 0.0 { value.to_bits() } else { 0 }
+}
+
+/// A fused multiply-add from doubles, for CPUs that lack the instruction. The product is exact; the sum is rounded to
+/// odd, so that rounding it again to single precision is correct.
+#[inline(always)]
+fn fused(a: f32, b: f32, c: f32) -> f32 {
+    let product = f64::from(a) * f64::from(b);
+    let c = f64::from(c);
+    let sum = product + c;
+    round_to_odd(sum, sum_error(product, c, sum)) as f32
+}
+
+/// What `sum` lacks of `a + b`, exactly.
+#[inline(always)]
+fn sum_error(a: f64, b: f64, sum: f64) -> f64 {
+    let b_part = sum - a;
+    let a_part = sum - b_part;
+    (a - a_part) + (b - b_part)
+}
+
+/// Makes a rounded sum the odd one of its two neighbours, if it was not exact.
+#[inline(always)]
+fn round_to_odd(sum: f64, error: f64) -> f64 {
+    let bits = sum.to_bits();
+    let inexact = error != 0.0 && error.is_finite();
+    if inexact && bits & 1 == 0 {
+        // Towards the true value: away from zero if the error has the sum's sign.
+        let away = (error > 0.0) == (sum > 0.0);
+        f64::from_bits(if away { bits + 1 } else { bits - 1 })
+    } else {
+        sum
+    }
+}
+
+/// `a * b + c` in doubles, rounded to odd, for halves: the caller rounds once more.
+#[inline(always)]
+pub(super) fn fused_odd(a: f32, b: f32, c: f32) -> f64 {
+    let product = f64::from(a) * f64::from(b);
+    let c = f64::from(c);
+    let sum = product + c;
+    round_to_odd(sum, sum_error(product, c, sum))
+}
+
+/// Whether a result of the least normal magnitude was below it before rounding.
+#[cold]
+fn was_subnormal(a: f32, b: f32, c: f32) -> bool {
+    fused_odd(a, b, c).abs() < f64::from(f32::from_bits(LEAST_NORMAL))
+}
+
+/// Clears results that rounding has lifted out of the subnormals.
+#[inline(always)]
+fn drop_lifted(out: Lanes, a: Lanes, b: Lanes, c: Lanes) -> Lanes {
+    let mut any = 0;
+    for lane in 0..32 {
+        any |= u32::from(out.0[lane] << 1 == LEAST_NORMAL << 1);
+    }
+    if any == 0 {
+        return out;
+    }
+    out.zip(
+        Lanes(std::array::from_fn(|lane| {
+            let lifted = out.0[lane] << 1 == LEAST_NORMAL << 1
+                && was_subnormal(
+                    f32::from_bits(a.0[lane]),
+                    f32::from_bits(b.0[lane]),
+                    f32::from_bits(c.0[lane]),
+                );
+            u32::from(lifted)
+        })),
+        |bits, lifted| {
+            if lifted != 0 {
+                bits & 0x8000_0000
+            } else {
+                bits
+            }
+        },
+    )
+}
+
+#[inline(always)]
+fn arithmetic<const FMA: bool>(op: FltOp, a: Lanes, b: Lanes, c: Lanes) -> Lanes {
+    let f = f32::from_bits;
+    match op {
+        // A sum of singles is a multiple of the least subnormal, so that it cannot be lifted.
+        FltOp::Add => a.zip(b, |a, b| finish(f(a) + f(b))),
+        FltOp::Mul => {
+            let out = a.zip(b, |a, b| finish(f(a) * f(b)));
+            drop_lifted(out, a, b, Lanes::ZERO)
+        }
+        FltOp::Fma => {
+            let out = if FMA {
+                a.zip3(b, c, |a, b, c| finish(f(a).mul_add(f(b), f(c))))
+            } else {
+                a.zip3(b, c, |a, b, c| finish(fused(f(a), f(b), f(c))))
+            };
+            drop_lifted(out, a, b, c)
+        }
+    }
+}
+
+impl Simd {
+    /// A floating-point source as singles: halves widened exactly, subnormal singles flushed.
+    #[inline(always)]
+    pub(super) fn flt(&self, uniforms: &[u32; 256], flt: Flt) -> Lanes {
+        let value = self.val(uniforms, flt.val);
+        let value = if flt.half {
+            value.map(from_half)
+        } else {
+            value.map(flush)
+        };
+        let keep = if flt.abs { 0x7fff_ffff } else { u32::MAX };
+        let flip = if flt.neg { 0x8000_0000 } else { 0 };
+        value.map(|x| (x & keep) ^ flip)
+    }
+
+    /// Writes singles to a destination of either width.
+    #[inline(always)]
+    pub(super) fn put_flt(&mut self, d: Dst, value: Lanes, sat: bool) {
+        let value = if sat { value.map(saturate) } else { value };
+        match d {
+            Dst::Full(_) => self.put(d, value),
+            _ => self.put(d, value.map(to_half)),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn float<const FMA: bool>(
+        &mut self,
+        uniforms: &[u32; 256],
+        op: FltOp,
+        d: Dst,
+        [a, b, c]: [Flt; 3],
+        sat: bool,
+    ) {
+        let a = self.flt(uniforms, a);
+        let b = self.flt(uniforms, b);
+        let c = if matches!(op, FltOp::Fma) {
+            self.flt(uniforms, c)
+        } else {
+            Lanes::ZERO
+        };
+        let out = arithmetic::<FMA>(op, a, b, c);
+        self.put_flt(d, out, sat);
+    }
+
+    #[inline(always)]
+    pub(super) fn float_unary(
+        &mut self,
+        uniforms: &[u32; 256],
+        op: FltUnary,
+        d: Dst,
+        a: Flt,
+        sat: bool,
+    ) {
+        let a = self.flt(uniforms, a);
+        let with = |f: fn(f32) -> f32| a.map(|a| finish(f(f32::from_bits(a))));
+        let out = match op {
+            FltUnary::Floor => with(f32::floor),
+            FltUnary::Ceil => with(f32::ceil),
+            FltUnary::Trunc => with(f32::trunc),
+            FltUnary::Rint => with(f32::round_ties_even),
+            FltUnary::Rcp => a.map(|a| finish(1.0 / f32::from_bits(a))),
+            FltUnary::Rsqrt => a.map(|a| finish(rsqrt(f32::from_bits(a)))),
+            FltUnary::RsqrtSpecial => a.map(|a| {
+                let special = a << 1 == 0 || a == f32::INFINITY.to_bits();
+                if special {
+                    1f32.to_bits()
+                } else {
+                    finish(rsqrt(f32::from_bits(a)))
+                }
+            }),
+            FltUnary::Log2 => with(|a| f64::from(a).log2() as f32),
+            FltUnary::Exp2 => with(|a| f64::from(a).exp2() as f32),
+            FltUnary::SinFold => with(sin_fold),
+            FltUnary::Sinc => with(sinc),
+            FltUnary::Dfdx => differences(a, [1, 1, 3, 3], [0, 0, 2, 2]),
+            FltUnary::Dfdy => differences(a, [2, 3, 2, 3], [0, 1, 0, 1]),
+        };
+        self.put_flt(d, out, sat);
+    }
+}
+
+#[inline(always)]
+fn rsqrt(a: f32) -> f32 {
+    (1.0 / f64::from(a).sqrt()) as f32
+}
+
+/// Folds an angle in quadrants from [0, 4) to [-1, 1] such that its sine stays the same.
+fn sin_fold(a: f32) -> f32 {
+    if a > 3.0 {
+        a - 4.0
+    } else if a > 1.0 {
+        2.0 - a
+    } else {
+        a
+    }
+}
+
+/// The sine of a folded angle, divided by the angle.
+fn sinc(a: f32) -> f32 {
+    let a = f64::from(a);
+    let quarter = std::f64::consts::FRAC_PI_2;
+    (if a == 0.0 {
+        quarter
+    } else {
+        (a * quarter).sin() / a
+    }) as f32
+}
+
+/// In each quad, lane `plus[i]` less lane `minus[i]`.
+#[inline(always)]
+fn differences(a: Lanes, plus: [usize; 4], minus: [usize; 4]) -> Lanes {
+    let mut out = Lanes::ZERO;
+    for lane in 0..32 {
+        let quad = lane & !3;
+        let high = f32::from_bits(a.0[quad + plus[lane & 3]]);
+        let low = f32::from_bits(a.0[quad + minus[lane & 3]]);
+        out.0[lane] = finish(high - low);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emulated_fma_is_the_real_one() {
+        let mut state = 1u64;
+        let mut random = || {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            let bits = (state >> 32) as u32;
+            // Exponents close to each other make the interesting roundings.
+            f32::from_bits((bits & 0x807f_ffff) | ((120 + (bits >> 23 & 15)) << 23))
+        };
+        for _ in 0..1_000_000 {
+            let (a, b, c) = (random(), random(), random());
+            assert_eq!(
+                fused(a, b, c).to_bits(),
+                a.mul_add(b, c).to_bits(),
+                "{a:e} {b:e} {c:e}"
+            );
+        }
+        assert!(fused(f32::INFINITY, 1.0, 1.0).is_infinite());
+        assert!(fused(f32::INFINITY, 1.0, f32::NEG_INFINITY).is_nan());
+        assert_eq!(fused(f32::MAX, f32::MAX, 1.0), f32::INFINITY);
+    }
+
+    #[test]
+    fn saturation() {
+        for (from, to) in [
+            (0.5, 0.5),
+            (2.0, 1.0),
+            (-1.0, 0.0),
+            (f32::NAN, 0.0),
+            (-0.0, 0.0),
+        ] {
+            assert_eq!(saturate(f32::to_bits(from)), f32::to_bits(to), "{from}");
+        }
+    }
+}
