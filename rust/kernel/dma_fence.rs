@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! Fences.
+//!
+//! A fence stands for the completion of work on a device, and goes once from pending to signalled.
+//! Drivers, user space and other devices wait for each other by means of them, and all of that
+//! hangs together: a fence that is published has to be signalled within bounded time, whatever
+//! happens, and nothing on the way there may wait for memory reclaim, since reclaim may wait for
+//! fences.
+//!
+//! The types here are made for that:
+//!
+//! - What needs memory is done first: a [`FenceSlot`] is the memory for a fence, a [`FenceCb`] that
+//!   for a callback, and neither [`FenceContext::arm`] nor [`FenceCb::arm`] can fail for want of it.
+//! - A fence has one [`DriverFence`], which signals it: on request, or else when it is dropped.
+//! - A [`DriverFence`] keeps its driver's data next to the fence instead of in it. Thus fences have
+//!   no `release` operation, and so the C side detaches them from the code of the driver as soon as
+//!   they are signalled: a fence may stay in a sync object of a client for ever without keeping the
+//!   driver from being unloaded.
+//!
+//! C header: [`include/linux/dma-fence.h`](srctree/include/linux/dma-fence.h)
+
+use crate::{
+    alloc::Flags,
+    bindings,
+    prelude::*,
+    sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+    },
+    time::Jiffies,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
+};
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
+
+/// A fence, whoever signals it.
+#[repr(transparent)]
+pub struct Fence(Opaque<bindings::dma_fence>);
+
+// SAFETY: The reference count keeps a fence alive.
+unsafe impl AlwaysRefCounted for Fence {
+    fn inc_ref(&self) {
+        // SAFETY: A reference to a fence shows that its reference count is not zero.
+        unsafe { bindings::dma_fence_get(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller has a reference, and gives it up.
+        unsafe { bindings::dma_fence_put(obj.as_ptr().cast()) };
+    }
+}
+
+// SAFETY: Fences are meant to be passed around, and released anywhere.
+unsafe impl Send for Fence {}
+
+// SAFETY: Everything that can be done to a `&Fence` does its own locking.
+unsafe impl Sync for Fence {}
+
+impl Fence {
+    /// Returns a fence for a pointer of the C side's.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to a fence that was initialized, and is referenced during `'a`.
+    pub unsafe fn from_raw<'a>(ptr: *mut bindings::dma_fence) -> &'a Self {
+        // SAFETY: `Fence` is a transparent wrapper of a `struct dma_fence`, and the rest is what
+        // the caller promises.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Returns the pointer for the C side.
+    pub fn as_raw(&self) -> *mut bindings::dma_fence {
+        self.0.get()
+    }
+
+    /// Returns whether the fence is signalled.
+    pub fn is_signaled(&self) -> bool {
+        // SAFETY: The pointer is valid, as `self` is a reference.
+        unsafe { bindings::dma_fence_is_signaled(self.as_raw()) }
+    }
+
+    /// Returns how the fence was signalled, or `None` if it is pending.
+    pub fn status(&self) -> Option<Result> {
+        // SAFETY: The pointer is valid, as `self` is a reference.
+        match unsafe { bindings::dma_fence_get_status(self.as_raw()) } {
+            0 => None,
+            status if status < 0 => Some(Err(Error::from_errno(status))),
+            _ => Some(Ok(())),
+        }
+    }
+
+    /// Returns the context, which is the number of the timeline that this fence is on.
+    pub fn context(&self) -> u64 {
+        // SAFETY: The pointer is valid, as `self` is a reference. The context never changes.
+        unsafe { (*self.as_raw()).context }
+    }
+
+    /// Returns the place of the fence on its timeline.
+    pub fn seqno(&self) -> u64 {
+        // SAFETY: The pointer is valid, as `self` is a reference. The number never changes.
+        unsafe { (*self.as_raw()).seqno }
+    }
+
+    /// Sleeps until the fence is signalled, and returns how much time was left.
+    ///
+    /// Returns `None` if the time was over before that, and fails with [`ERESTARTSYS`] if it was
+    /// interrupted by a signal, which happens only if it is `interruptible`.
+    pub fn wait_timeout(&self, interruptible: bool, timeout: Jiffies) -> Result<Option<Jiffies>> {
+        // More than this is for ever.
+        let timeout = isize::try_from(timeout).unwrap_or(isize::MAX);
+
+        // SAFETY: The pointer is valid, as `self` is a reference. The timeout is not negative.
+        let left =
+            unsafe { bindings::dma_fence_wait_timeout(self.as_raw(), interruptible, timeout) };
+
+        match Jiffies::try_from(left) {
+            Ok(0) => Ok(None),
+            Ok(left) => Ok(Some(left)),
+            // CAST: Negative error codes fit.
+            Err(_) => Err(Error::from_errno(left as c_int)),
+        }
+    }
+}
+
+/// The names of a driver's fences, for debugging and tracing.
+pub trait FenceNames: 'static {
+    /// The name of the driver.
+    const DRIVER: &'static CStr;
+    /// The name of the timeline.
+    const TIMELINE: &'static CStr;
+}
+
+/// The operations of fences with the names `N`.
+struct Names<N: FenceNames>(PhantomData<N>);
+
+impl<N: FenceNames> Names<N> {
+    // There must be neither `release` nor `wait`: with one of them, a fence would not be detached
+    // from this module.
+    const OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
+        get_driver_name: Some(Self::driver_name),
+        get_timeline_name: Some(Self::timeline_name),
+        enable_signaling: None,
+        signaled: None,
+        wait: None,
+        release: None,
+        set_deadline: None,
+    };
+
+    extern "C" fn driver_name(_fence: *mut bindings::dma_fence) -> *const c_char {
+        N::DRIVER.as_char_ptr()
+    }
+
+    extern "C" fn timeline_name(_fence: *mut bindings::dma_fence) -> *const c_char {
+        N::TIMELINE.as_char_ptr()
+    }
+}
+
+/// The memory for one fence.
+pub struct FenceSlot(KBox<MaybeUninit<bindings::dma_fence>>);
+
+impl FenceSlot {
+    /// Allocates the memory.
+    pub fn new(flags: Flags) -> Result<Self> {
+        Ok(Self(KBox::new_uninit(flags)?))
+    }
+}
+
+// SAFETY: It is nothing but memory.
+unsafe impl Send for FenceSlot {}
+
+// SAFETY: Nothing can be done with a reference to it.
+unsafe impl Sync for FenceSlot {}
+
+/// A timeline, on which the fences of one queue are in order.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     dma_fence::{
+///         FenceContext,
+///         FenceNames,
+///         FenceSlot, //
+///     },
+///     sync::aref::ARef, //
+/// };
+///
+/// struct Names;
+///
+/// impl FenceNames for Names {
+///     const DRIVER: &'static CStr = c"example";
+///     const TIMELINE: &'static CStr = c"queue";
+/// }
+///
+/// let queue = FenceContext::<Names>::new();
+///
+/// let first = queue.arm(FenceSlot::new(GFP_KERNEL)?);
+/// let second = queue.arm(FenceSlot::new(GFP_KERNEL)?);
+/// assert_eq!(first.fence().context(), second.fence().context());
+/// assert_eq!(first.fence().seqno() + 1, second.fence().seqno());
+///
+/// // This is what others wait for.
+/// let fence: ARef<_> = first.fence().into();
+/// assert!(!fence.is_signaled());
+/// assert_eq!(fence.status(), None);
+/// first.signal(Ok(()));
+/// assert_eq!(fence.status(), Some(Ok(())));
+///
+/// // A fence that nobody will signal any more is signalled.
+/// let fence: ARef<_> = second.fence().into();
+/// drop(second);
+/// assert_eq!(fence.status(), Some(Err(ECANCELED)));
+/// assert_eq!(fence.wait_timeout(false, 10)?, Some(10));
+/// # Ok::<(), Error>(())
+/// ```
+pub struct FenceContext<N: FenceNames> {
+    context: u64,
+    /// The number of the fence that was made last.
+    seqno: Atomic<u64>,
+    _names: PhantomData<fn() -> N>,
+}
+
+impl<N: FenceNames> Default for FenceContext<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<N: FenceNames> FenceContext<N> {
+    /// Makes a new timeline.
+    pub fn new() -> Self {
+        Self {
+            // SAFETY: This just counts.
+            context: unsafe { bindings::dma_fence_context_alloc(1) },
+            seqno: Atomic::new(0),
+            _names: PhantomData,
+        }
+    }
+
+    /// Returns the number of the timeline.
+    pub fn context(&self) -> u64 {
+        self.context
+    }
+
+    /// Makes the next fence of the timeline.
+    ///
+    /// The fences of a timeline have to be signalled in the order in which they were made, so a
+    /// caller will usually hold the lock that orders its queue.
+    pub fn arm(&self, slot: FenceSlot) -> DriverFence {
+        let seqno = self.seqno.fetch_add(1, Relaxed).wrapping_add(1);
+        let fence: *mut bindings::dma_fence = KBox::into_raw(slot.0).cast();
+
+        // SAFETY: The memory is ours, and was allocated with `kmalloc()` for this fence alone, so
+        // that `dma_fence_free()` can free it. The operations are constant and live as long as the
+        // module, which waits for a grace period after its last code has run, while the fence will
+        // be signalled before its `DriverFence` is gone. There is no lock, the fence has its own.
+        unsafe {
+            bindings::dma_fence_init(
+                fence,
+                &Names::<N>::OPS,
+                core::ptr::null_mut(),
+                self.context,
+                seqno,
+            )
+        };
+
+        // SAFETY: `KBox::into_raw()` does not return null.
+        let fence = unsafe { NonNull::new_unchecked(fence.cast::<Fence>()) };
+
+        // SAFETY: We take over the reference that the fence has from its initialization.
+        DriverFence(unsafe { ARef::from_raw(fence) })
+    }
+}
+
+/// The right and the duty to signal a fence.
+///
+/// # Invariants
+///
+/// Nobody else signals the fence.
+pub struct DriverFence(ARef<Fence>);
+
+impl DriverFence {
+    /// Returns the fence, for others to wait for.
+    pub fn fence(&self) -> &Fence {
+        &self.0
+    }
+
+    /// Signals the fence.
+    ///
+    /// This runs the callbacks of all who wait for it. It does not sleep and can be called in
+    /// any context.
+    pub fn signal(self, result: Result) {
+        self.complete(result);
+    }
+
+    fn complete(&self, result: Result) {
+        if let Err(error) = result {
+            // SAFETY: By the type invariants, the fence is still pending. An `Error` is always a
+            // valid code.
+            unsafe { bindings::dma_fence_set_error(self.0.as_raw(), error.to_errno()) };
+        }
+
+        // SAFETY: The pointer is valid, as we have a reference, which lasts until all callbacks
+        // have run.
+        unsafe { bindings::dma_fence_signal(self.0.as_raw()) };
+    }
+}
+
+impl Drop for DriverFence {
+    fn drop(&mut self) {
+        if !self.0.is_signaled() {
+            self.complete(Err(ECANCELED));
+        }
+    }
+}
+
+/// What is to happen when a fence is signalled.
+pub trait FenceCallback: Send + 'static {
+    /// The fence was signalled.
+    ///
+    /// This runs in any context, with the lock of the fence held and interrupts off. It must not
+    /// sleep, nor drop anything whose destructor does, and it must not take locks that are held
+    /// anywhere with interrupts on. In particular it must not add a callback to the same fence, or
+    /// drop one that has not run yet. Usually it counts something down and queues work.
+    fn signaled(self, fence: &Fence);
+}
+
+/// # Invariants
+///
+/// `data` is initialized until `fired` is set.
+#[repr(C)]
+struct CbInner<T> {
+    cb: Opaque<bindings::dma_fence_cb>,
+    data: UnsafeCell<MaybeUninit<T>>,
+    fired: Atomic<bool>,
+}
+
+/// A callback that is not waiting for anything yet.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     dma_fence::{
+///         Fence,
+///         FenceCallback,
+///         FenceCb,
+///         FenceContext,
+///         FenceNames,
+///         FenceSlot, //
+///     },
+///     sync::{
+///         atomic::{
+///             Atomic,
+///             Relaxed, //
+///         },
+///         Arc, //
+///     }, //
+/// };
+///
+/// # struct Names;
+/// # impl FenceNames for Names {
+/// #     const DRIVER: &'static CStr = c"example";
+/// #     const TIMELINE: &'static CStr = c"queue";
+/// # }
+/// struct Count(Arc<Atomic<u32>>);
+///
+/// impl FenceCallback for Count {
+///     fn signaled(self, _fence: &Fence) {
+///         self.0.fetch_add(1, Relaxed);
+///     }
+/// }
+///
+/// let count = Arc::new(Atomic::new(0u32), GFP_KERNEL)?;
+/// let queue = FenceContext::<Names>::new();
+///
+/// let fence = queue.arm(FenceSlot::new(GFP_KERNEL)?);
+/// let keep = FenceCb::new(Count(count.clone()), GFP_KERNEL)?;
+/// let keep = keep.arm(fence.fence()).map_err(|_| EINVAL)?;
+/// let remove = FenceCb::new(Count(count.clone()), GFP_KERNEL)?;
+/// let remove = remove.arm(fence.fence()).map_err(|_| EINVAL)?;
+///
+/// drop(remove);
+/// let waited_for = sync::aref::ARef::<Fence>::from(fence.fence());
+/// # use kernel::sync;
+/// fence.signal(Ok(()));
+/// assert_eq!(count.load(Relaxed), 1);
+/// drop(keep);
+///
+/// // If it is too late, the callback does not run.
+/// let late = FenceCb::new(Count(count.clone()), GFP_KERNEL)?;
+/// assert!(late.arm(&waited_for).is_err());
+/// assert_eq!(count.load(Relaxed), 1);
+/// # Ok::<(), Error>(())
+/// ```
+pub struct FenceCb<T: FenceCallback>(KBox<CbInner<T>>);
+
+// SAFETY: Nothing has the address yet, and `T` is `Send`.
+unsafe impl<T: FenceCallback> Send for FenceCb<T> {}
+
+// SAFETY: Nothing can be done with a reference to it.
+unsafe impl<T: FenceCallback> Sync for FenceCb<T> {}
+
+impl<T: FenceCallback> FenceCb<T> {
+    /// Allocates the memory for a callback.
+    pub fn new(data: T, flags: Flags) -> Result<Self> {
+        // INVARIANT: `data` is initialized, and `fired` not set.
+        Ok(Self(KBox::new(
+            CbInner {
+                cb: Opaque::uninit(),
+                data: UnsafeCell::new(MaybeUninit::new(data)),
+                fired: Atomic::new(false),
+            },
+            flags,
+        )?))
+    }
+
+    /// Has the callback wait for a fence.
+    ///
+    /// If the fence is signalled already, the callback does not run, and its data is returned.
+    pub fn arm(self, fence: &Fence) -> Result<ArmedCb<T>, T> {
+        let fence: ARef<Fence> = fence.into();
+        let this = KBox::into_raw(self.into_inner());
+
+        // SAFETY: The fence is valid. The callback is at its address until `ArmedCb` is dropped,
+        // which does not let go of it while it is in the fence's list.
+        let ret = unsafe {
+            bindings::dma_fence_add_callback(
+                fence.as_raw(),
+                Opaque::cast_into(&raw const (*this).cb),
+                Some(CbInner::<T>::call),
+            )
+        };
+
+        if ret == 0 {
+            // SAFETY: `KBox::into_raw()` does not return null.
+            let inner = unsafe { NonNull::new_unchecked(this) };
+            // INVARIANT: The callback was added to this fence.
+            return Ok(ArmedCb { inner, fence });
+        }
+
+        // SAFETY: It was not added, so that this is the only pointer to it.
+        let inner = unsafe { KBox::from_raw(this) };
+        // SAFETY: By the type invariants, the data is initialized, as the callback has not run.
+        // It is not used again.
+        Err(unsafe { (*inner.data.get()).assume_init_read() })
+    }
+
+    fn into_inner(self) -> KBox<CbInner<T>> {
+        let this = core::mem::ManuallyDrop::new(self);
+
+        // SAFETY: `this` is not used, nor dropped, after this.
+        unsafe { core::ptr::read(&this.0) }
+    }
+}
+
+impl<T: FenceCallback> Drop for FenceCb<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants, the data is initialized, as the callback has not run.
+        unsafe { self.0.data.get_mut().assume_init_drop() };
+    }
+}
+
+impl<T: FenceCallback> CbInner<T> {
+    unsafe extern "C" fn call(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
+        // SAFETY: `cb` is the field of a `CbInner<T>`, since it was added with this function. It
+        // exists, because `ArmedCb` waits for it to be called or removes it.
+        let this = unsafe { &*crate::container_of!(Opaque::cast_from(cb), Self, cb) };
+
+        // SAFETY: By the type invariants, the data is initialized, as we are called only once.
+        let data = unsafe { (*this.data.get()).assume_init_read() };
+
+        // INVARIANT: From here on the data is gone. `this` may be freed by others at once, as may
+        // be done by what we call.
+        this.fired.store(true, Release);
+
+        // SAFETY: The fence is referenced by whoever signals it.
+        data.signaled(unsafe { Fence::from_raw(fence) });
+    }
+}
+
+/// A callback that waits for a fence, or has run.
+///
+/// If it is dropped before the fence is signalled, the callback does not run any more, and its data
+/// is dropped. It may be dropped by the callback itself.
+///
+/// # Invariants
+///
+/// `inner` is ours, and was added to `fence`.
+pub struct ArmedCb<T: FenceCallback> {
+    inner: NonNull<CbInner<T>>,
+    fence: ARef<Fence>,
+}
+
+// SAFETY: A callback can be removed from anywhere, and `T` is `Send`.
+unsafe impl<T: FenceCallback> Send for ArmedCb<T> {}
+
+// SAFETY: All that can be done with a reference is to look at atomics.
+unsafe impl<T: FenceCallback> Sync for ArmedCb<T> {}
+
+impl<T: FenceCallback> ArmedCb<T> {
+    /// Returns the fence that this waits for.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
+    }
+}
+
+impl<T: FenceCallback> Drop for ArmedCb<T> {
+    fn drop(&mut self) {
+        let inner = self.inner.as_ptr();
+
+        // The lock of the fence, which is needed for removing a callback, is held while callbacks
+        // run. So we must not take it if we are called by our own.
+        //
+        // SAFETY: By the type invariants, it exists.
+        let pending = unsafe { !(*inner).fired.load(Acquire) }
+            // SAFETY: By the type invariants, it was added to this fence.
+            && unsafe {
+                bindings::dma_fence_remove_callback(
+                    self.fence.as_raw(),
+                    Opaque::cast_into(&raw const (*inner).cb),
+                )
+            };
+
+        // SAFETY: By the type invariants it is ours. It is not in the list of the fence: either it
+        // never was called and has just been removed, or it was taken out before it was called and
+        // has set `fired`, after which it does not touch this any more.
+        let mut inner = unsafe { KBox::from_raw(inner) };
+
+        if pending {
+            // SAFETY: By the type invariants, the data is initialized, as the callback has not run
+            // and never will.
+            unsafe { inner.data.get_mut().assume_init_drop() };
+        }
+    }
+}
+
+/// The memory for a point on the timeline of a sync object.
+pub struct FenceChain(KBox<MaybeUninit<bindings::dma_fence_chain>>);
+
+// SAFETY: It is nothing but memory.
+unsafe impl Send for FenceChain {}
+
+// SAFETY: Nothing can be done with a reference to it.
+unsafe impl Sync for FenceChain {}
+
+impl FenceChain {
+    /// Allocates the memory.
+    pub fn new(flags: Flags) -> Result<Self> {
+        Ok(Self(KBox::new_uninit(flags)?))
+    }
+
+    /// Returns the memory, which `dma_fence_chain_free()` or the last reference will free.
+    #[cfg_attr(not(CONFIG_DRM = "y"), expect(dead_code))]
+    pub(crate) fn into_raw(self) -> *mut bindings::dma_fence_chain {
+        KBox::into_raw(self.0).cast()
+    }
+}
+
+/// Marks code that has to complete for a fence to be signalled.
+///
+/// Lockdep then knows that nothing in there may wait for memory reclaim, or for a lock within which
+/// something does. It costs nothing without lockdep.
+pub struct SignallingSection {
+    cookie: bool,
+    _not_send: NotThreadSafe,
+}
+
+impl SignallingSection {
+    /// Enters the section, which ends when the returned object is dropped.
+    #[must_use = "the section ends when this is dropped"]
+    pub fn enter() -> Self {
+        Self {
+            // SAFETY: This may be called anywhere, and nested.
+            cookie: unsafe { bindings::dma_fence_begin_signalling() },
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+impl Drop for SignallingSection {
+    fn drop(&mut self) {
+        // SAFETY: The cookie is that of the matching begin, which was in the same task.
+        unsafe { bindings::dma_fence_end_signalling(self.cookie) };
+    }
+}
