@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Captures: what the firmware and the GPU were given, job by job. The format is described in `CAPTURE.md`.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use vagx_uat::{PAGE_SIZE, Uat};
+
+use crate::channel::hex;
+use crate::compute::ComputeCommand;
+use crate::config::FwConfig;
+use crate::engine::{ComputeJob, JobError, JobStats};
+use crate::queue::Queue;
+
+/// Version of the format.
+pub(crate) const FORMAT: u32 = 1;
+pub(crate) const INDEX: &str = "index.json";
+pub(crate) const PAGES: &str = "pages.bin";
+/// A context that maps more than this is not captured whole: the tables of a confused guest may name any number.
+const MAX_PAGES: usize = 1 << 20;
+/// Messages kept for a job; a guest that rings without ever submitting must not fill the memory.
+const MAX_MESSAGES: usize = 4096;
+
+/// A 64-bit number as a hexadecimal string: JSON's numbers are not wide enough everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(crate) struct Hex(pub u64);
+
+impl From<Hex> for String {
+    fn from(v: Hex) -> String {
+        format!("{:#x}", v.0)
+    }
+}
+
+impl TryFrom<String> for Hex {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Hex, String> {
+        text.strip_prefix("0x")
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            .map(Hex)
+            .ok_or_else(|| format!("{text:?} is not a hexadecimal number"))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Index {
+    pub format: u32,
+    pub chip: Hex,
+    pub abi: [u32; 3],
+    pub page_size: u64,
+    pub pages: String,
+    pub jobs: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Message {
+    pub channel: String,
+    pub words: String,
+}
+
+/// Address, page-table entry, page in the file of pages; no page where there is no RAM.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Page(pub Hex, pub Hex, pub Option<u32>);
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Context {
+    pub context: u8,
+    pub ttb0: Hex,
+    pub ttb1: Hex,
+    pub pages: Vec<Page>,
+}
+
+/// A page that the job, or someone else meanwhile, changed.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Changed(pub Hex, pub u32);
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Compute {
+    pub cdm_ctrl_stream_base: Hex,
+    pub cdm_ctrl_stream_end: Hex,
+    pub usc_exec_base: Hex,
+    pub sampler_heap: Hex,
+    pub sampler_count: u32,
+    pub helper_program: Hex,
+    pub helper_cfg: Hex,
+    pub helper_data: Hex,
+    pub vm_slot: u32,
+    pub soft_faults: bool,
+}
+
+impl From<&ComputeJob> for Compute {
+    fn from(job: &ComputeJob) -> Compute {
+        Compute {
+            cdm_ctrl_stream_base: Hex(job.cdm_ctrl_stream_base),
+            cdm_ctrl_stream_end: Hex(job.cdm_ctrl_stream_end),
+            usc_exec_base: Hex(job.usc_exec_base),
+            sampler_heap: Hex(job.sampler_heap),
+            sampler_count: job.sampler_count,
+            helper_program: Hex(job.helper_program.into()),
+            helper_cfg: Hex(job.helper_cfg.into()),
+            helper_data: Hex(job.helper_data),
+            vm_slot: job.vm_slot,
+            soft_faults: job.soft_faults,
+        }
+    }
+}
+
+impl From<&Compute> for ComputeJob {
+    fn from(job: &Compute) -> ComputeJob {
+        ComputeJob {
+            cdm_ctrl_stream_base: job.cdm_ctrl_stream_base.0,
+            cdm_ctrl_stream_end: job.cdm_ctrl_stream_end.0,
+            usc_exec_base: job.usc_exec_base.0,
+            sampler_heap: job.sampler_heap.0,
+            sampler_count: job.sampler_count,
+            helper_program: job.helper_program.0 as u32,
+            helper_cfg: job.helper_cfg.0 as u32,
+            helper_data: job.helper_data.0,
+            vm_slot: job.vm_slot,
+            soft_faults: job.soft_faults,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub number: u64,
+    pub pipe: String,
+    pub queue: Hex,
+    pub queue_uuid: u32,
+    pub command: Hex,
+    pub stamp_slot: u32,
+    pub stamp_value: Hex,
+    pub messages: Vec<Message>,
+    pub compute: Option<Compute>,
+    pub contexts: Vec<Context>,
+    pub changed: Vec<Changed>,
+    pub outcome: String,
+}
+
+/// Where captures go. It outlives a restart of the coprocessor: jobs are numbered in the order of the capture.
+pub struct Capture {
+    dir: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    index: Index,
+    pages: Option<BufWriter<File>>,
+    /// Pages in the file, by two hashes of their content.
+    known: HashMap<(u64, u64), u32>,
+    messages: Vec<Message>,
+    current: Option<Job>,
+}
+
+impl Capture {
+    /// Makes the directory `dir`, if it is not there, and begins a capture in it. An older capture there is replaced.
+    pub fn create(dir: &Path, cfg: &FwConfig) -> io::Result<Arc<Capture>> {
+        fs::create_dir_all(dir)?;
+        if dir.join(INDEX).exists() {
+            for entry in fs::read_dir(dir)? {
+                let path = entry?.path();
+                let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+                if name.starts_with("job-") && name.ends_with(".json") {
+                    fs::remove_file(path)?;
+                }
+            }
+        }
+        let pages = BufWriter::new(File::create(dir.join(PAGES))?);
+        let index = Index {
+            format: FORMAT,
+            chip: Hex(cfg.chip.id.into()),
+            abi: cfg.abi.version,
+            page_size: PAGE_SIZE,
+            pages: PAGES.into(),
+            jobs: Vec::new(),
+        };
+        let mut inner = Inner {
+            index,
+            pages: Some(pages),
+            known: HashMap::new(),
+            messages: Vec::new(),
+            current: None,
+        };
+        // Page 0 is the zero page.
+        inner.store(&vec![0; PAGE_SIZE as usize])?;
+        inner.write_index(dir)?;
+        Ok(Arc::new(Capture {
+            dir: dir.to_owned(),
+            inner: Mutex::new(inner),
+        }))
+    }
+
+    /// Runs one step of the capture; after an error (a full disk) the rest is left out.
+    fn step(&self, f: impl FnOnce(&mut Inner) -> io::Result<()>) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.pages.is_none() {
+            return;
+        }
+        if let Err(e) = f(&mut inner) {
+            eprintln!("vagx: the capture in {} ends here: {e}", self.dir.display());
+            inner.pages = None;
+        }
+    }
+
+    pub(crate) fn message(&self, channel: &str, bytes: &[u8]) {
+        self.step(|inner| {
+            if inner.messages.len() < MAX_MESSAGES {
+                inner.messages.push(Message {
+                    channel: channel.to_owned(),
+                    words: hex(bytes),
+                });
+            }
+            Ok(())
+        });
+    }
+
+    pub(crate) fn begin(&self, uat: &Uat, queue: &Queue, command: &ComputeCommand) {
+        self.step(|inner| {
+            let mut contexts = Vec::new();
+            for number in [0, command.job.vm_slot as u8] {
+                contexts.push(inner.context(uat, number)?);
+            }
+            inner.current = Some(Job {
+                number: inner.index.jobs.len() as u64 + 1,
+                pipe: queue.pipe.name().to_owned(),
+                queue: Hex(queue.info),
+                queue_uuid: queue.uuid,
+                command: Hex(command.record.base),
+                stamp_slot: command.stamp.slot,
+                stamp_value: Hex(command.stamp.value.into()),
+                messages: std::mem::take(&mut inner.messages),
+                compute: Some((&command.job).into()),
+                contexts,
+                changed: Vec::new(),
+                outcome: String::new(),
+            });
+            Ok(())
+        });
+    }
+
+    pub(crate) fn end(&self, uat: &Uat, result: &Result<JobStats, JobError>) {
+        self.step(|inner| {
+            let Some(mut job) = inner.current.take() else {
+                return Ok(());
+            };
+            job.outcome = match result {
+                Ok(_) => "done".into(),
+                Err(e) => format!("{e:?}"),
+            };
+            if let Some(before) = job.contexts.last() {
+                let after = inner.context(uat, before.context)?;
+                let old: HashMap<u64, Option<u32>> =
+                    before.pages.iter().map(|p| (p.0.0, p.2)).collect();
+                job.changed = after
+                    .pages
+                    .iter()
+                    .filter_map(|p| p.2.map(|page| (p.0, page)))
+                    .filter(|(va, page)| old.get(&va.0).is_some_and(|o| *o != Some(*page)))
+                    .map(|(va, page)| Changed(va, page))
+                    .collect();
+            }
+            let name = format!("job-{:06}.json", job.number);
+            if let Some(pages) = &mut inner.pages {
+                pages.flush()?;
+            }
+            write_json(&self.dir.join(&name), &job)?;
+            inner.index.jobs.push(name);
+            inner.write_index(&self.dir)
+        });
+    }
+}
+
+impl Inner {
+    /// Where the page is in the file; writes it if it is new.
+    fn store(&mut self, page: &[u8]) -> io::Result<u32> {
+        let mut hashes = [0u64; 2];
+        for (seed, to) in (0u8..).zip(&mut hashes) {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u8(seed);
+            hasher.write(page);
+            *to = hasher.finish();
+        }
+        let key = (hashes[0], hashes[1]);
+        if let Some(id) = self.known.get(&key) {
+            return Ok(*id);
+        }
+        let id = u32::try_from(self.known.len()).map_err(io::Error::other)?;
+        if let Some(file) = &mut self.pages {
+            file.write_all(page)?;
+        }
+        self.known.insert(key, id);
+        Ok(id)
+    }
+
+    fn context(&mut self, uat: &Uat, number: u8) -> io::Result<Context> {
+        let [ttb0, ttb1] = uat.ttbrs(number).unwrap_or_default().map(|t| Hex(t.0));
+        let mut pages = Vec::new();
+        let mut seen: HashMap<u64, Option<u32>> = HashMap::new();
+        let mut bytes = vec![0; PAGE_SIZE as usize];
+        for mapping in uat.mappings(number).take(MAX_PAGES) {
+            let id = match seen.get(&mapping.pa) {
+                Some(id) => *id,
+                None => {
+                    let id = match uat.mem().read(mapping.pa, &mut bytes) {
+                        Ok(()) => Some(self.store(&bytes)?),
+                        Err(_) => None,
+                    };
+                    seen.insert(mapping.pa, id);
+                    id
+                }
+            };
+            pages.push(Page(Hex(mapping.va), Hex(mapping.pte.0), id));
+        }
+        Ok(Context {
+            context: number,
+            ttb0,
+            ttb1,
+            pages,
+        })
+    }
+
+    fn write_index(&mut self, dir: &Path) -> io::Result<()> {
+        if let Some(pages) = &mut self.pages {
+            pages.flush()?;
+        }
+        write_json(&dir.join(INDEX), &self.index)
+    }
+}
+
+/// Writes a file whole or not at all.
+fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = BufWriter::new(File::create(&temporary)?);
+    serde_json::to_writer(&mut file, value)?;
+    file.write_all(b"\n")?;
+    file.flush()?;
+    drop(file);
+    fs::rename(temporary, path)
+}

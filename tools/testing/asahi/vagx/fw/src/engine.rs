@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The GPU, as the firmware sees it: something that is given a job and a context and says how it ended.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use vagx_uat::{Access, Agent, Fault, Uat};
+
+/// A compute job, in the words of `struct drm_asahi_cmd_compute`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComputeJob {
+    pub cdm_ctrl_stream_base: u64,
+    /// Zero if not known.
+    pub cdm_ctrl_stream_end: u64,
+    pub usc_exec_base: u64,
+    pub sampler_heap: u64,
+    pub sampler_count: u32,
+    pub helper_program: u32,
+    pub helper_cfg: u32,
+    pub helper_data: u64,
+    /// Index into the TTBAT.
+    pub vm_slot: u32,
+    /// Accesses of shaders to unmapped addresses read as zero and are dropped instead of faulting.
+    pub soft_faults: bool,
+}
+
+/// Memory of one context as the GPU reaches it, page by page.
+///
+/// # Safety
+///
+/// The returned pointer is the start of the 16 KiB page that holds `va`; it stays readable (and writable, if that
+/// was asked for) for the whole page until the job that asked for it has ended. Others may change the bytes at any
+/// time.
+pub unsafe trait ContextMemory: Send + Sync {
+    fn page(&self, va: u64, access: Access) -> Result<NonNull<u8>, Fault>;
+}
+
+/// How much a job did, for the trace.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobStats {
+    pub launches: u64,
+    pub groups: u64,
+    pub threads: u64,
+    pub instructions: u64,
+    pub soft_faults: u64,
+}
+
+/// Which part of the GPU made an access that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultUnit {
+    /// Reading the control stream.
+    ControlStream,
+    /// Reading the state words of a pipeline.
+    PipelineState,
+    /// Fetching instructions.
+    InstructionFetch,
+    /// A load or store of a shader.
+    Shader,
+}
+
+/// Why a job did not end well.
+#[derive(Clone, Debug)]
+pub enum JobError {
+    /// The GPU could not make an access.
+    Fault {
+        va: u64,
+        access: Access,
+        unit: FaultUnit,
+        /// Address of the instruction, or zero.
+        pc: u64,
+    },
+    /// The model lacks something that the job needs, so its results must not be trusted.
+    Unsupported {
+        va: u64,
+        bytes: Vec<u8>,
+        why: String,
+    },
+    /// `cancel` was set.
+    Cancelled,
+}
+
+/// The GPU behind the firmware.
+pub trait Engine: Send + Sync {
+    /// Runs a job to its end. Returns soon after `cancel` is set.
+    fn run_compute(
+        &self,
+        mem: &dyn ContextMemory,
+        job: &ComputeJob,
+        cancel: &AtomicBool,
+    ) -> Result<JobStats, JobError>;
+}
+
+/// A context of the UAT. Once cancelled, it maps nothing, so that a job that does not look at the flag ends too.
+pub(crate) struct UatContext<'a> {
+    pub uat: &'a Arc<Uat>,
+    pub ctx: u8,
+    pub cancel: &'a AtomicBool,
+}
+
+// SAFETY: `Uat::page` gives a host address of a whole page of the guest's RAM, which stays mapped as long as the
+// `PhysMem` below the translator lives, whatever the guest does to its page tables.
+unsafe impl ContextMemory for UatContext<'_> {
+    fn page(&self, va: u64, access: Access) -> Result<NonNull<u8>, Fault> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Fault {
+                va,
+                ctx: self.ctx,
+                level: 0,
+                reason: vagx_uat::Reason::Unmapped,
+                access,
+                agent: Agent::Gpu,
+            });
+        }
+        self.uat.page(self.ctx, Agent::Gpu, va, access)
+    }
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A model of the firmware that runs on the coprocessor of Apple's GPU (ASC).
+//!
+//! It is one side of a conversation whose other side is the driver under test: a handoff region for page tables, an
+//! initialisation message, doorbells, rings of messages, queues of commands, stamps. Facts come from m1n1's
+//! definitions (`proxyclient/m1n1/fw/agx`), AsahiLinux/docs and what is known of other drivers, never from the driver
+//! under test. What the real firmware would choke on is a complaint (`vagx_trace`).
+//!
+//! All guest memory is untrusted. Every access goes through the UAT with the firmware's rights; no index, size or
+//! pointer is used before it has been checked, and the work per message is bounded.
+//!
+//! Two threads: one answers messages, the other runs commands, one at a time. [`Firmware::message`] only leaves a
+//! note for the first.
+
+mod capture;
+mod channel;
+mod compute;
+mod config;
+mod engine;
+mod gpu;
+mod handoff;
+mod hwdata;
+mod inbox;
+mod initdata;
+mod layout;
+mod log;
+mod mem;
+mod messages;
+mod microseq;
+mod port;
+mod queue;
+mod replay;
+mod sched;
+mod stamp;
+mod state;
+mod worker;
+
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use vagx_trace::{Level, Trace};
+use vagx_uat::{PhysMem, Uat};
+
+pub use capture::Capture;
+pub use config::{FwConfig, Inject, UnknownFirmware, UnknownInject};
+pub use engine::{ComputeJob, ContextMemory, Engine, FaultUnit, JobError, JobStats};
+pub use gpu::GpuEngine;
+pub use port::{FaultInfo, Port};
+pub use replay::{ReplayOptions, ReplayReport, replay};
+
+use crate::handoff::HandoffRegion;
+use crate::mem::FwMem;
+use crate::state::{Core, EP_DOORBELL, EP_FIRMWARE};
+
+/// A job that does not heed its cancellation is left behind after so long.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The firmware, from the moment the coprocessor is started to the moment it is stopped.
+pub struct Firmware {
+    core: Arc<Core>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Firmware {
+    /// Starts the firmware. `mem` is physical memory and `handoff_pa` the handoff region in it.
+    pub fn new(
+        cfg: FwConfig,
+        uat: Arc<Uat>,
+        mem: Arc<dyn PhysMem>,
+        handoff_pa: u64,
+        port: Arc<dyn Port>,
+        trace: Trace,
+    ) -> Self {
+        let view = FwMem::new(uat, trace.clone());
+        let handoff = HandoffRegion::new(mem, view.clone(), handoff_pa);
+        let core = Arc::new(Core::new(cfg, view, handoff, port, trace));
+        let threads = [
+            ("vagx-fw-message", messages::run as fn(&Core)),
+            ("vagx-fw-worker", worker::run as fn(&Core)),
+        ]
+        .into_iter()
+        .filter_map(|(name, body)| {
+            let core = Arc::clone(&core);
+            let thread = Builder::new().name(name.into());
+            thread
+                .spawn({
+                    let core = Arc::clone(&core);
+                    move || body(&core)
+                })
+                .inspect_err(|e| {
+                    core.trace.log(
+                        Level::Error,
+                        &format!("cannot start the thread {name}: {e}"),
+                    );
+                })
+                .ok()
+        })
+        .collect();
+        Firmware { core, threads }
+    }
+
+    /// Takes a message from the AP to one of the application endpoints.
+    pub fn message(&self, ep: u8, msg: u64) {
+        if ep == EP_FIRMWARE || ep == EP_DOORBELL {
+            self.core.inbox.put(ep, msg);
+        }
+    }
+
+    /// Stops the firmware; a job in progress is cancelled.
+    pub fn stop(&mut self) {
+        self.core.stop();
+        let deadline = Instant::now() + STOP_PATIENCE;
+        for thread in self.threads.drain(..) {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if thread.is_finished() {
+                // A panic has been printed by the thread itself.
+                let _ = thread.join();
+            } else {
+                let line = "a thread of the firmware does not end and is left behind";
+                self.core.trace.log(Level::Error, line);
+            }
+        }
+    }
+}
+
+impl Drop for Firmware {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

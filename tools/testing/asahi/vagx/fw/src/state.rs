@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What both threads of the firmware share.
+//!
+//! Locks, in the order in which they may be taken: `sched`, then `outgoing`. `inbox` is taken alone. No lock is held
+//! while a job runs on the GPU or while the firmware waits for the driver.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use vagx_trace::{Level, Trace};
+
+use crate::channel::Sent;
+use crate::config::FwConfig;
+use crate::handoff::HandoffRegion;
+use crate::inbox::Inbox;
+use crate::initdata::Booted;
+use crate::log::{Event, Outgoing, Severity};
+use crate::mem::{FwMem, Refused, Result};
+use crate::port::Port;
+use crate::sched::Scheduler;
+
+/// Endpoint of the firmware proper, and its message that says "look at your rings".
+pub(crate) const EP_FIRMWARE: u8 = 0x20;
+pub(crate) const EP_DOORBELL: u8 = 0x21;
+const POLL: u64 = 0x42 << 48;
+
+/// How long an event waits for room in its ring.
+const EVENT_TRIES: u32 = 1000;
+
+/// A lock whose holder panicked: the data is as consistent as the firmware's memory, and the firmware is on its way
+/// down.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) struct Core {
+    pub cfg: FwConfig,
+    pub mem: FwMem,
+    pub handoff: HandoffRegion,
+    pub port: Arc<dyn Port>,
+    pub trace: Trace,
+    /// Set once by the INIT message.
+    booted: OnceLock<Booted>,
+    sched: Mutex<Scheduler>,
+    /// Work or news for the worker.
+    pub wake: Condvar,
+    outgoing: Mutex<Option<Outgoing>>,
+    pub inbox: Inbox,
+    /// The job on the GPU shall end now.
+    pub cancel: AtomicBool,
+    /// Times the firmware stopped for a fault or timeout.
+    pub halts: AtomicU32,
+    stop: AtomicBool,
+    /// Crashed, or silent because that was asked for.
+    dead: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn new(
+        cfg: FwConfig,
+        mem: FwMem,
+        handoff: HandoffRegion,
+        port: Arc<dyn Port>,
+        trace: Trace,
+    ) -> Self {
+        Core {
+            cfg,
+            mem,
+            handoff,
+            port,
+            trace,
+            booted: OnceLock::new(),
+            sched: Mutex::default(),
+            wake: Condvar::new(),
+            outgoing: Mutex::default(),
+            inbox: Inbox::default(),
+            cancel: AtomicBool::new(false),
+            halts: AtomicU32::new(0),
+            stop: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn sched(&self) -> MutexGuard<'_, Scheduler> {
+        lock(&self.sched)
+    }
+
+    pub(crate) fn booted(&self) -> Option<&Booted> {
+        self.booted.get()
+    }
+
+    pub(crate) fn set_booted(&self, booted: Booted, outgoing: Outgoing) {
+        *lock(&self.outgoing) = Some(outgoing);
+        // A second INIT has been refused before.
+        let _ = self.booted.set(booted);
+    }
+
+    /// The threads shall end.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst) || self.dead.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
+    /// Ends both threads and the job on the GPU.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        self.cancel.store(true, Ordering::SeqCst);
+        self.inbox.wake();
+        // Taking the lock makes sure that the worker either sees the flag or gets the notification.
+        drop(self.sched());
+        self.wake.notify_all();
+    }
+
+    /// Does nothing until the firmware is stopped.
+    pub(crate) fn park(&self) {
+        while !self.stopped() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn crash(&self, why: &str) {
+        self.trace
+            .log(Level::Warn, &format!("the firmware crashes: {why}"));
+        self.trace
+            .event("firmware", "crash", &[("why", why.into())]);
+        self.port.crash(why);
+        self.dead.store(true, Ordering::SeqCst);
+        self.cancel.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn silence(&self) {
+        self.trace
+            .log(Level::Warn, "the firmware goes silent, as asked for");
+        self.dead.store(true, Ordering::SeqCst);
+    }
+
+    /// Tells the AP that there is something in a ring.
+    pub(crate) fn notify(&self) {
+        if !self.dead() {
+            self.trace.event("ep20 firmware", "poll", &[]);
+            self.port.send(EP_FIRMWARE, POLL);
+        }
+    }
+
+    /// Uses the rings to the driver, if there are any yet. What cannot be sent has been complained about.
+    pub(crate) fn with_outgoing(&self, f: impl FnOnce(&mut Outgoing) -> Result<()>) {
+        if let Some(out) = lock(&self.outgoing).as_mut() {
+            let _: Result<()> = f(out);
+        }
+    }
+
+    /// Puts a warning into the log that the driver reads.
+    pub(crate) fn warn(&self, text: &str) {
+        self.line(Severity::Warning, text);
+    }
+
+    pub(crate) fn statistics(&self, kind: u32, words: &[u64]) {
+        self.with_outgoing(|out| out.statistics(kind, words));
+    }
+
+    /// Puts a line into the log that the driver reads.
+    pub(crate) fn line(&self, severity: Severity, text: &str) {
+        self.trace
+            .event("firmware", "log", &[("text", text.into())]);
+        let ticks = self.port.now_ticks();
+        self.with_outgoing(|out| out.line(severity, ticks, text));
+    }
+
+    /// Sends an event and tells the AP. An event must not be lost: a full ring is waited for, with bounded patience.
+    pub(crate) fn event(&self, event: Event) {
+        for attempt in 0..EVENT_TRIES {
+            let mut sent = Err(Refused);
+            self.with_outgoing(|out| {
+                sent = out.event(event);
+                Ok(())
+            });
+            if attempt == 0 || sent != Ok(Sent::Full) {
+                self.notify();
+            }
+            if sent != Ok(Sent::Full) || self.stopped() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        let place = crate::mem::Place {
+            structure: "EventMsg",
+            field: "entry",
+            offset: 0,
+            address: 0,
+        };
+        let why =
+            format!("the event ring stays full, {event:?} is lost: the driver does not read it");
+        self.mem.complain(place, 0, why);
+    }
+}
