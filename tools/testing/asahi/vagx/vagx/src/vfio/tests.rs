@@ -30,7 +30,8 @@ impl Device for Stub {
     }
 
     fn write(&mut self, region: u32, offset: u64, data: &[u8]) {
-        self.log.push(format!("write {region} {offset:#x} {data:x?}"));
+        self.log
+            .push(format!("write {region} {offset:#x} {data:x?}"));
         self.registers.extend_from_slice(data);
     }
 
@@ -215,9 +216,9 @@ fn registers() {
     c.write_all(&request(9, 10, 0x10, &words(&[0xfc, 0, 0, 8, 1, 2])))
         .unwrap();
     for bad in [
-        words(&[0xfd, 0, 0, 4]),          // over the end
-        words(&[0, 0, 1, 4]),             // an empty region
-        words(&[0, 0, 77, 4]),            // no region
+        words(&[0xfd, 0, 0, 4]),            // over the end
+        words(&[0, 0, 1, 4]),               // an empty region
+        words(&[0, 0, 77, 4]),              // no region
         words(&[u32::MAX, u32::MAX, 0, 4]), // wraps
         words(&[0, 0, 0, u32::MAX]),
         words(&[0, 0, 0]), // short
@@ -359,9 +360,7 @@ fn lost_framing_ends_the_connection() {
     // A message that ends in the middle.
     for cut in [1, 15, 16, 30] {
         let (mut client, served) = start();
-        client
-            .write_all(&request(1, 1, 0, HELLO)[..cut])
-            .unwrap();
+        client.write_all(&request(1, 1, 0, HELLO)[..cut]).unwrap();
         drop(client);
         assert!(served.join().unwrap().0.is_err());
     }
