@@ -7,6 +7,7 @@
 //! issue 27, with the core mask of a GPU whose eight cores all work.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vagx_trace::{Complaint, Level, Trace};
@@ -26,10 +27,25 @@ const IDENTITY_T8103: [(u64, u32); 8] = [
 /// The last fault of the GPU's memory accesses, 64 bits.
 const FAULT_INFO: u64 = 0x1_7030;
 
+/// The fault register's content, which the firmware side sets.
+#[derive(Clone, Default)]
+pub struct FaultRegister(Arc<AtomicU64>);
+
+impl FaultRegister {
+    /// What the register shows from now on.
+    pub fn set(&self, info: u64) {
+        self.0.store(info, Ordering::SeqCst);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// The register block.
 pub struct Sgx {
     identity: &'static [(u64, u32)],
-    fault: AtomicU64,
+    fault: FaultRegister,
     unknown: BTreeSet<(u64, bool)>,
     trace: Trace,
     base: u64,
@@ -44,20 +60,20 @@ impl Sgx {
         };
         Some(Self {
             identity,
-            fault: AtomicU64::new(0),
+            fault: FaultRegister::default(),
             unknown: BTreeSet::new(),
             trace,
             base,
         })
     }
 
-    /// What the fault register shows from now on.
-    pub fn set_fault(&self, info: u64) {
-        self.fault.store(info, Ordering::SeqCst);
+    /// The fault register.
+    pub fn fault(&self) -> FaultRegister {
+        self.fault.clone()
     }
 
     fn word(&self, offset: u64) -> Option<u32> {
-        let fault = self.fault.load(Ordering::SeqCst);
+        let fault = self.fault.get();
         match offset {
             FAULT_INFO => Some(fault as u32),
             o if o == FAULT_INFO + 4 => Some((fault >> 32) as u32),
@@ -80,7 +96,7 @@ impl Sgx {
     /// Reads 64 bits, the fault register in one piece.
     pub fn read64(&mut self, offset: u64) -> u64 {
         if offset == FAULT_INFO {
-            return self.fault.load(Ordering::SeqCst);
+            return self.fault.get();
         }
         u64::from(self.read32(offset)) | u64::from(self.read32(offset + 4)) << 32
     }
@@ -152,7 +168,7 @@ mod tests {
     #[test]
     fn faults() {
         let (mut s, _) = sgx();
-        s.set_fault(0x1122_3344_5566_7789);
+        s.fault().set(0x1122_3344_5566_7789);
         assert_eq!(s.read64(0x1_7030), 0x1122_3344_5566_7789);
         assert_eq!(s.read32(0x1_7034), 0x1122_3344);
         assert_eq!(s.read32(0x1_7038), 0);

@@ -6,7 +6,7 @@
 //! PCI device without migration needs. One client is served, on the calling thread: each request
 //! is answered before the next is read, so a handler must not wait for anything.
 
-mod config;
+pub mod config;
 mod server;
 mod wire;
 

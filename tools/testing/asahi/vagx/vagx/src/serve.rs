@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `vagx serve`: be the device of one virtual machine.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use vagx_boot::Layout;
+use vagx_trace::{Config, Level, Trace};
+
+use crate::coprocessor::{Application, Port};
+use crate::fault::Fault;
+use crate::soc::Soc;
+use crate::{MachineArgs, vfio};
+
+/// Exit status of a run with complaints.
+const COMPLAINED: u8 = 3;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Socket on which QEMU finds the device
+    #[arg(long)]
+    socket: PathBuf,
+    /// The guest's device tree, as boot-dtb wrote it
+    #[arg(long)]
+    dtb: PathBuf,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Write what happens as text
+    #[arg(long)]
+    trace: Option<PathBuf>,
+    /// Write what happens as Chrome trace events, for Perfetto
+    #[arg(long)]
+    timeline: Option<PathBuf>,
+    /// Append complaints as JSON lines
+    #[arg(long)]
+    complaints: Option<PathBuf>,
+    /// Record every job, with the memory it can see
+    #[arg(long)]
+    capture: Option<PathBuf>,
+    /// Do something wrong on purpose (may be given several times)
+    #[arg(long, value_name = "KIND[:ARG]")]
+    fault: Vec<String>,
+    /// Show log lines of the model, not only warnings
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+fn sink(path: &Option<PathBuf>, append: bool) -> Result<Option<Box<dyn Write + Send>>> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let file = match append {
+        true => File::options().append(true).create(true).open(path),
+        false => File::create(path),
+    };
+    let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(Box::new(BufWriter::new(file))))
+}
+
+/// Takes the socket's name, from a server that has gone if need be.
+fn listen(path: &Path) -> Result<UnixListener> {
+    if let Err(e) = fs::remove_file(path)
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(e).with_context(|| format!("cannot replace {}", path.display()));
+    }
+    UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let machine = args.machine.find()?;
+    let dtb = fs::read(&args.dtb).with_context(|| format!("cannot read {}", args.dtb.display()))?;
+    let layout = Layout::from_dtb(&dtb, &machine)
+        .with_context(|| format!("cannot use {}", args.dtb.display()))?;
+    let mut faults: Vec<Fault> = Vec::new();
+    for name in &args.fault {
+        match name.parse() {
+            Ok(f) => faults.push(f),
+            Err(_) => bail!("unknown fault {name}; there are: {}", Fault::NAMES),
+        }
+    }
+    let trace = Trace::new(Config {
+        text: sink(&args.trace, false)?,
+        timeline: sink(&args.timeline, false)?,
+        complaints: sink(&args.complaints, true)?,
+        stderr: args.verbose.then_some(Level::Info),
+        silent: false,
+    });
+    let mut soc = Soc::new(machine, layout, &faults, trace.clone(), |_| {
+        Box::new(|port| Arc::new(NoFirmware(port)) as Arc<dyn Application>)
+    })?;
+
+    let listener = listen(&args.socket)?;
+    let (stream, _) = listener.accept().context("nobody came to the socket")?;
+    drop(listener);
+    // The name has served; a failure to remove it harms nobody.
+    let _ = fs::remove_file(&args.socket);
+    let start = Instant::now();
+    let served = vfio::serve(&mut vfio::Connection::new(stream), &mut soc);
+    soc.shut_down();
+    let complaints = trace.complaint_count();
+    trace.flush();
+    eprintln!(
+        "vagx: {machine} served for {:.1} s: {} mailbox messages, {complaints} complaints",
+        start.elapsed().as_secs_f64(),
+        soc.messages(),
+    );
+    served.context("the connection to QEMU broke")?;
+    Ok(match complaints {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(COMPLAINED),
+    })
+}
+
+struct NoFirmware(Port);
+
+impl Application for NoFirmware {
+    fn message(&self, endpoint: u8, message: u64) {
+        self.0
+            .syslog(&format!("endpoint {endpoint:#x}: {message:#x}"));
+    }
+
+    fn stop(&self) {}
+}
