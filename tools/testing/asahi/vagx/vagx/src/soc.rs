@@ -331,3 +331,7 @@ impl Device for Soc {
         self.boot();
     }
 }
+
+#[cfg(test)]
+#[path = "soc_tests.rs"]
+mod tests;
