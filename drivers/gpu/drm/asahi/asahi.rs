@@ -8,6 +8,7 @@
 
 mod driver;
 mod file;
+mod fw;
 mod gem;
 mod hw;
 mod regs;
