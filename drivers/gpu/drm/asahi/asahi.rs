@@ -11,6 +11,7 @@ mod file;
 mod fw;
 mod gem;
 mod hw;
+mod mmu;
 mod regs;
 
 kernel::module_platform_driver! {
