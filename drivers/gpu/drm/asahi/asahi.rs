@@ -6,12 +6,14 @@
 //! it through shared memory and a mailbox; Documentation/gpu/asahi.rst tells how the parts work
 //! together.
 
+mod alloc;
 mod driver;
 mod file;
 mod fw;
 mod gem;
 mod hw;
 mod mmu;
+mod object;
 mod regs;
 
 kernel::module_platform_driver! {
