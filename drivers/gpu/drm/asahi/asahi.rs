@@ -7,14 +7,21 @@
 //! together.
 
 mod alloc;
+mod channel;
 mod driver;
+mod event;
+mod fault;
 mod file;
+mod firmware;
 mod fw;
 mod gem;
+mod gpu;
 mod hw;
+mod initdata;
 mod mmu;
 mod object;
 mod regs;
+mod rx;
 
 kernel::module_platform_driver! {
     type: driver::AsahiPlatformDriver,

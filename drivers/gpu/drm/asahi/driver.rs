@@ -4,27 +4,42 @@
 
 use kernel::{
     device::{
+        self,
         Bound,
         Core,
         DeviceContext, //
+    },
+    dma::{
+        Device as _,
+        DmaMask, //
     },
     drm,
     of,
     platform,
     prelude::*,
-    sizes::SZ_16K, //
+    sizes::SZ_16K,
+    sync::Arc, //
 };
 
 use crate::{
     file,
+    firmware::Firmware,
+    fw::abi::{
+        self,
+        Abi, //
+    },
     gem,
+    gpu::Gpu,
     hw::{
         t600x,
         t8103,
         GpuId,
         HwConfig, //
+    },
+    regs::{
+        AscMem,
+        SgxMem, //
     }, //
-    regs::SgxMem,
 };
 
 // The GPU's page tables and the memory shared with the firmware are made of 16 KiB pages.
@@ -40,8 +55,17 @@ pub(crate) type AsahiDevice<Ctx = drm::Normal> = drm::Device<AsahiDriver, Ctx>;
 pub(crate) struct AsahiPlatformDriver;
 
 /// What lives as long as the device is bound.
+///
+/// The fields are dropped in this order: first user space loses the device, then the firmware is
+/// stopped.
 pub(crate) struct AsahiDriverData<'bound> {
     _reg: drm::Registration<'bound, AsahiDriver>,
+    firmware: Firmware<'bound>,
+}
+
+/// What lives as long as the DRM device, and may outlive its registration.
+pub(crate) struct AsahiData {
+    pub(crate) gpu: Arc<Gpu>,
 }
 
 /// What lives as long as the DRM device is registered, and may borrow from the bound device.
@@ -107,33 +131,78 @@ impl platform::Driver for AsahiPlatformDriver {
             }
         };
 
-        let request = pdev.io_request_by_name(c"sgx").ok_or(ENODEV)?;
-        let sgx: SgxMem<'_> = request.iomap_sized()?;
+        let abi = find_abi(dev, hw)?;
+
+        let sgx: SgxMem<'_> = pdev
+            .io_request_by_name(c"sgx")
+            .ok_or(ENODEV)?
+            .iomap_sized()?;
+        let asc: AscMem<'_> = pdev
+            .io_request_by_name(c"asc")
+            .ok_or(ENODEV)?
+            .iomap_sized()?;
         let id = GpuId::read(dev, &sgx, hw)?;
         let (letter, number) = id.revision_name();
 
+        let mask = DmaMask::try_new(hw.uat_oas)?;
+        // SAFETY: Nothing has been allocated for DMA yet, and nobody else does that.
+        unsafe { pdev.dma_set_mask_and_coherent(mask)? };
+
+        let gpu = Gpu::new(dev, hw, abi, &id)?;
+        let firmware = Firmware::boot(pdev, asc, sgx.into_devres()?, gpu.clone())?;
+
         dev_info!(
             dev,
-            "GPU Apple G{}{} {}{} ({}), {} cores\n",
+            "GPU Apple G{}{} {}{} ({}), firmware ABI {}.{}, {} cores\n",
             hw.generation as u32,
             char::from(hw.variant),
             letter,
             number,
             hw.name,
+            abi.version[0],
+            abi.version[1],
             id.active_cores()
         );
 
-        let ddev = drm::UnregisteredDevice::<AsahiDriver>::new(pdev, Ok(()))?;
+        let ddev = drm::UnregisteredDevice::<AsahiDriver>::new(pdev, Ok(AsahiData { gpu }))?;
         // SAFETY: The registration is kept in the driver's data, which is dropped on unbind.
         let reg = unsafe { drm::Registration::new(dev, ddev, AsahiRegData { pdev }, 0)? };
 
-        Ok(AsahiDriverData { _reg: reg })
+        Ok(AsahiDriverData {
+            _reg: reg,
+            firmware,
+        })
     }
+
+    fn unbind<'bound>(_pdev: &'bound platform::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>) {
+        // Whoever waits for the GPU must go on, since dropping the registration waits for them.
+        this.firmware.gpu().kill();
+    }
+}
+
+/// Finds the description of the firmware that the bootloader has started.
+fn find_abi(dev: &device::Device, hw: &HwConfig) -> Result<&'static Abi> {
+    let version = dev
+        .fwnode()
+        .ok_or(ENODEV)?
+        .property_read_array_vec::<u32>(c"apple,firmware-abi", 3)?
+        .required_by(dev)?;
+
+    abi::find(hw.generation, &version).ok_or_else(|| {
+        dev_err!(
+            dev,
+            "the firmware ABI {:?} is not supported for the {}, only {}\n",
+            version,
+            hw.name,
+            abi::Known(hw.generation)
+        );
+        ENODEV
+    })
 }
 
 #[vtable]
 impl drm::Driver for AsahiDriver {
-    type Data = ();
+    type Data = AsahiData;
     type RegistrationData<'drm> = AsahiRegData<'drm>;
     type File = file::File;
     type Object = gem::Object;

@@ -23,6 +23,9 @@ pub(crate) type AscMem<'a> = kernel::io::mem::IoMem<'a, ASC_SIZE>;
 /// The GPU's registers.
 pub(crate) type SgxMem<'a> = kernel::io::mem::IoMem<'a, SGX_SIZE>;
 
+/// The GPU's registers, for those who do not live as long as the device is bound.
+pub(crate) type SgxDevres = kernel::io::mem::DevresIoMem<SGX_SIZE>;
+
 register! {
     /// Control of the coprocessor's CPU, in the ASC block.
     pub(crate) CPU_CONTROL(u32) @ 0x44 {

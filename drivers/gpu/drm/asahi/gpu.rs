@@ -1,0 +1,603 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! The GPU.
+//!
+//! [`Gpu`] holds all that the firmware works with, and is the way to it. It is counted and may
+//! outlive the binding of the device, for files may be open for longer; it is then *dead*, which is
+//! final, and whatever would speak to the firmware fails with [`ENODEV`].
+//!
+//! What belongs to the binding is in [`Firmware`](crate::firmware::Firmware).
+
+use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
+    new_mutex,
+    prelude::*,
+    soc::apple::rtkit::Sender,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            AtomicFlag,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        Mutex,
+        SetOnce, //
+    },
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
+};
+
+use crate::{
+    alloc::KernelHeaps,
+    channel::{
+        self,
+        DeviceControl,
+        FwCtl,
+        FwCtlRing,
+        Pipe,
+        PipeType,
+        PIPE_TYPES,
+        PRIORITIES, //
+    },
+    event::{
+        EventManager,
+        WorkError, //
+    },
+    fault::FaultInfo,
+    fw::{
+        abi::Abi,
+        channels::{
+            ContextRef,
+            DeviceControlMsg,
+            Event,
+            PipeMsg, //
+        }, //
+    },
+    fw_read,
+    fw_write,
+    hw::{
+        GpuId,
+        HwConfig, //
+    },
+    initdata::{
+        Blobs,
+        Channels,
+        InitDataTree, //
+    },
+    mmu::{
+        self,
+        kernel_va,
+        uat::Uat,
+        VaSpace, //
+    },
+    regs::SgxDevres,
+    rx::RxChannels, //
+};
+
+/// The firmware's endpoint for initialisation and notifications.
+pub(crate) const EP_FIRMWARE: u8 = 0x20;
+/// The firmware's endpoint for doorbells.
+pub(crate) const EP_DOORBELL: u8 = 0x21;
+
+/// To [`EP_FIRMWARE`]: here is your initialisation data.
+pub(crate) const MSG_INIT: u64 = 0x81 << 48;
+/// The bits of its address in the message.
+pub(crate) const MSG_INIT_ADDRESS: u64 = (1 << 44) - 1;
+/// From [`EP_FIRMWARE`]: look at your channels.
+pub(crate) const MSG_RX_DOORBELL: u64 = 0x42 << 48;
+
+/// To [`EP_DOORBELL`]: look at this channel.
+pub(crate) const MSG_TX_DOORBELL: u64 = 0x83 << 48;
+/// To [`EP_DOORBELL`]: look at the firmware control channel.
+pub(crate) const MSG_FWCTL: u64 = 0x84 << 48;
+
+/// Wake up.
+pub(crate) const DOORBELL_KICK: u64 = 0x10;
+/// The device control channel.
+pub(crate) const DOORBELL_DEVCTRL: u64 = 0x11;
+
+/// Number of pairs in the firmware's list of what it waits for.
+const PENDING_STAMPS: usize = 256;
+
+/// How long the firmware may take to halt after a fault.
+const HALT_TIMEOUT: Delta = Delta::from_millis(100);
+
+/// How much of the firmware's private memory may wait for a flush of its cache.
+const RECLAIM_BYTES: usize = 4 << 20;
+
+/// What user space may know about the GPU.
+pub(crate) struct GpuParams {
+    pub(crate) generation: u32,
+    pub(crate) variant: u32,
+    /// In BCD.
+    pub(crate) revision: u32,
+    pub(crate) chip_id: u32,
+    pub(crate) num_dies: u32,
+    pub(crate) num_clusters: u32,
+    pub(crate) cores_per_cluster: u32,
+    pub(crate) core_masks: [u32; crate::hw::MAX_CLUSTERS],
+    pub(crate) max_frequency_khz: u32,
+    /// Shaders survive accesses to unmapped memory.
+    pub(crate) soft_faults: bool,
+}
+
+/// Asks the firmware to look at a work queue.
+#[derive(Clone, Copy)]
+pub(crate) struct RunMsg {
+    /// Address of the queue's `QueueInfo`.
+    pub(crate) queue_info: u64,
+    /// The queue's write pointer.
+    pub(crate) wptr: u32,
+    /// The event slot of the queue.
+    pub(crate) event_slot: u32,
+    /// The firmware has not seen the queue since it got its event slot.
+    pub(crate) is_new: bool,
+}
+
+/// The GPU.
+#[pin_data]
+pub(crate) struct Gpu {
+    dev: ARef<Device>,
+    hw: &'static HwConfig,
+    abi: &'static Abi,
+    params: GpuParams,
+    next_id: Atomic<u32>,
+    dead: AtomicFlag,
+    sender: SetOnce<Arc<Sender>>,
+    /// By priority and, for each, by kind.
+    pipes: KVec<Arc<Pipe>>,
+    device_control: Arc<DeviceControl>,
+    #[pin]
+    fwctl_ring: Mutex<Option<FwCtlRing>>,
+    #[pin]
+    rx: Mutex<RxChannels>,
+    /// Serialises flushes of the firmware's cache for the heaps' sake.
+    #[pin]
+    flush: Mutex<()>,
+    events: Arc<EventManager>,
+    initdata: InitDataTree,
+    timestamps: Arc<VaSpace>,
+    rtkit_buffers: Arc<VaSpace>,
+    heaps: KernelHeaps,
+    uat: Uat,
+}
+
+/// One submission that is under way. The GPU stays powered as long as there is one.
+pub(crate) struct OpGuard {
+    gpu: Arc<Gpu>,
+}
+
+impl Gpu {
+    /// Makes all that the firmware needs, without starting it.
+    pub(crate) fn new(
+        dev: &Device<Bound>,
+        hw: &'static HwConfig,
+        abi: &'static Abi,
+        id: &GpuId,
+    ) -> Result<Arc<Self>> {
+        let blobs = Blobs::load(dev, abi)?;
+        let uat = Uat::new(dev, hw.uat_oas)?;
+        let heaps = KernelHeaps::new(uat.kernel())?;
+        let events = EventManager::new(&heaps)?;
+        let rx = RxChannels::new(&heaps)?;
+        let fwctl = FwCtlRing::new_fwctl(&heaps)?;
+        let device_control = DeviceControl::new(&heaps)?;
+        let mut pipes = KVec::with_capacity(PRIORITIES * PIPE_TYPES, GFP_KERNEL)?;
+
+        for priority in 0..PRIORITIES {
+            for kind in [PipeType::Vertex, PipeType::Fragment, PipeType::Compute] {
+                pipes.push(Pipe::new(&heaps, kind, priority)?, GFP_KERNEL)?;
+            }
+        }
+
+        let initdata = InitDataTree::new(
+            dev,
+            hw,
+            abi,
+            &uat,
+            &heaps,
+            &blobs,
+            &Channels {
+                pipes: &pipes,
+                device_control: &device_control,
+                fwctl: &fwctl,
+                rx: &rx,
+            },
+        )?;
+        let params = GpuParams {
+            generation: hw.generation as u32,
+            variant: hw.variant.into(),
+            revision: id.revision,
+            chip_id: hw.chip_id,
+            num_dies: hw.num_dies,
+            num_clusters: id.clusters,
+            cores_per_cluster: id.cores,
+            core_masks: id.core_masks,
+            max_frequency_khz: initdata.max_frequency_khz(abi).inspect_err(|_| {
+                dev_err!(
+                    dev,
+                    "the bootloader's hw-cal-b has no valid performance states\n"
+                );
+            })?,
+            soft_faults: InitDataTree::soft_faults(),
+        };
+
+        Arc::pin_init(
+            try_pin_init!(Self {
+                dev: dev.into(),
+                hw,
+                abi,
+                params,
+                next_id: Atomic::new(1),
+                dead: AtomicFlag::new(false),
+                sender: SetOnce::new(),
+                pipes,
+                device_control,
+                fwctl_ring <- new_mutex!(Some(fwctl)),
+                rx <- new_mutex!(rx),
+                flush <- new_mutex!(()),
+                events,
+                initdata,
+                timestamps: VaSpace::new(kernel_va::TIMESTAMP)?,
+                rtkit_buffers: VaSpace::new(kernel_va::RTKIT)?,
+                heaps,
+                uat,
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The device, for messages.
+    pub(crate) fn dev(&self) -> &Device {
+        &self.dev
+    }
+
+    /// The chip.
+    pub(crate) fn hw(&self) -> &'static HwConfig {
+        self.hw
+    }
+
+    /// What user space may know.
+    pub(crate) fn params(&self) -> &GpuParams {
+        &self.params
+    }
+
+    /// The heaps of the kernel half.
+    pub(crate) fn heaps(&self) -> &KernelHeaps {
+        &self.heaps
+    }
+
+    /// The event slots.
+    pub(crate) fn events(&self) -> &Arc<EventManager> {
+        &self.events
+    }
+
+    /// The MMU.
+    pub(crate) fn uat(&self) -> &Uat {
+        &self.uat
+    }
+
+    /// The kernel half.
+    pub(crate) fn kernel_vm(&self) -> &Arc<mmu::Vm> {
+        self.uat.kernel()
+    }
+
+    /// Makes an address space for user space.
+    pub(crate) fn new_vm(&self) -> Result<Arc<mmu::Vm>> {
+        self.uat.new_vm()
+    }
+
+    /// Where timestamp buffers of user space go in the kernel half.
+    pub(crate) fn timestamp_vas(&self) -> &Arc<VaSpace> {
+        &self.timestamps
+    }
+
+    /// Where buffers of RTKit go in the kernel half.
+    pub(crate) fn rtkit_vas(&self) -> &Arc<VaSpace> {
+        &self.rtkit_buffers
+    }
+
+    /// The address of the statistics of compute work.
+    pub(crate) fn stats_comp_va(&self) -> u64 {
+        self.initdata.stats_compute_va()
+    }
+
+    /// A number that was not there before.
+    pub(crate) fn next_id(&self) -> u32 {
+        self.next_id.fetch_add(1, Relaxed)
+    }
+
+    /// The GPU has crashed or is not bound any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+
+    /// Fails with [`ENODEV`] if the GPU is dead.
+    pub(crate) fn check_alive(&self) -> Result {
+        if self.is_dead() {
+            Err(ENODEV)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn sender(&self) -> Result<&Sender> {
+        self.check_alive()?;
+        Ok(self.sender.as_ref().ok_or(ENODEV)?)
+    }
+
+    /// Sets how the firmware is reached. Done once.
+    pub(crate) fn connect(&self, sender: Arc<Sender>) -> Result {
+        let ring = self.fwctl_ring.lock().take().ok_or(EBUSY)?;
+        let fwctl = FwCtl::new(self.dev.clone(), sender.clone(), ring)?;
+
+        self.uat.set_flusher(fwctl);
+        self.sender.populate(sender);
+        Ok(())
+    }
+
+    /// Gives a firmware that has booted its initialisation data, and waits until it is ready.
+    pub(crate) fn initialize(&self) -> Result {
+        let sender = self.sender()?;
+
+        self.device_control
+            .put(&self.dev, DeviceControlMsg::initialize(self.abi))?;
+        sender.send(
+            EP_FIRMWARE,
+            MSG_INIT | (self.initdata.gpu_va() & MSG_INIT_ADDRESS),
+        )?;
+        self.device_control.ring(sender)?;
+        channel::kick(sender)?;
+        self.device_control.wait_empty(&self.dev)
+    }
+
+    /// The GPU is gone. Everything that is under way fails, and nothing is accepted any more.
+    pub(crate) fn kill(&self) {
+        if self.dead.xchg(true, Full) {
+            return;
+        }
+        self.uat.close();
+        self.events.kill(WorkError::NoDevice);
+    }
+
+    /// Begins a submission: the GPU is woken, and stays awake until the guard is dropped.
+    pub(crate) fn start_op(self: &Arc<Self>) -> Result<OpGuard> {
+        let sender = self.sender()?;
+
+        self.pending_submissions()?.fetch_add(1, Full);
+
+        // From here on dropping the guard undoes it.
+        let guard = OpGuard { gpu: self.clone() };
+
+        channel::kick(sender)?;
+        Ok(guard)
+    }
+
+    fn pending_submissions(&self) -> Result<&Atomic<u32>> {
+        self.initdata
+            .globals
+            .atomic(self.abi.globals.pending_submissions)
+    }
+
+    /// Tells the firmware about work in a queue.
+    ///
+    /// This allocates nothing. If the channel is full, it waits for the firmware, for a second at
+    /// most.
+    pub(crate) fn run(&self, kind: PipeType, priority: usize, msg: &RunMsg) -> Result {
+        let sender = self.sender()?;
+        let pipe = priority
+            .checked_mul(PIPE_TYPES)
+            .and_then(|index| self.pipes.get(index + kind as usize))
+            .ok_or(EINVAL)?;
+
+        pipe.send(
+            &self.dev,
+            sender,
+            PipeMsg {
+                pipe_type: kind as u32,
+                queue_info: msg.queue_info.into(),
+                wptr: msg.wptr,
+                event_slot: msg.event_slot,
+                is_new: msg.is_new.into(),
+                ..Default::default()
+            },
+        )
+    }
+
+    /// Makes the firmware forget a context, whose memory may be freed afterwards.
+    ///
+    /// This waits for the firmware. A dead firmware has forgotten everything.
+    pub(crate) fn destroy_context(&self, context: ContextRef) -> Result {
+        let Ok(sender) = self.sender() else {
+            return Ok(());
+        };
+        let _guard = self.flush.lock();
+
+        // The firmware flushes its cache as well, so memory can be freed that waits for that.
+        self.heaps.begin_flush();
+        let ret = self.device_control.send(
+            &self.dev,
+            sender,
+            DeviceControlMsg::destroy_context(self.abi, context),
+        );
+        self.heaps.end_flush(ret.is_ok());
+        ret
+    }
+
+    /// Flushes the firmware's cache if much memory waits for that.
+    pub(crate) fn reclaim(&self) {
+        if self.heaps.dead_bytes() > RECLAIM_BYTES {
+            // If it fails, the memory waits for the next time.
+            let _ = self.destroy_context(ContextRef::NONE);
+        }
+    }
+
+    /// Looks at what the firmware has written to its channels.
+    pub(crate) fn poll(&self, dev: &Device<Bound>, sgx: &SgxDevres) {
+        self.rx.lock().poll(dev, |event| match event {
+            Event::Flag { slots } => {
+                for (word, bits) in slots.into_iter().enumerate() {
+                    for bit in (0..u32::BITS).filter(|bit| bits & (1 << bit) != 0) {
+                        // CAST: There are four words.
+                        self.events.signal(word as u32 * u32::BITS + bit);
+                    }
+                }
+            }
+            Event::Fault => {
+                dev_err!(dev, "GPU fault\n");
+                self.fail_pending(None, self.fault(dev, sgx).unwrap_or(WorkError::Unknown));
+                self.resume();
+            }
+            Event::Timeout { counter, slot } => {
+                dev_err!(dev, "GPU timeout {} of event slot {}\n", counter, slot);
+                self.fail_pending(
+                    Some(slot),
+                    self.fault(dev, sgx).unwrap_or(WorkError::Timeout),
+                );
+                self.resume();
+            }
+            Event::ChannelError {
+                kind,
+                pipe,
+                slot,
+                value,
+            } => {
+                dev_err!(
+                    dev,
+                    "GPU channel error {} of pipe {}, event slot {}, stamp {:#x}\n",
+                    kind,
+                    pipe,
+                    slot,
+                    value
+                );
+                self.channel_error(kind, slot, value);
+            }
+            Event::GrowTvb {
+                vm_slot,
+                buffer_slot,
+                counter,
+            } => dev_err!(
+                dev,
+                "the tiler heap {} of address space slot {} is full ({})\n",
+                buffer_slot,
+                vm_slot,
+                counter
+            ),
+            Event::Unknown(kind) => {
+                dev_warn!(dev, "the firmware sent an unknown event {:#x}\n", kind)
+            }
+        });
+    }
+
+    /// Reads and tells what the MMU knows about a fault.
+    fn fault(&self, dev: &Device<Bound>, sgx: &SgxDevres) -> Option<WorkError> {
+        let info = FaultInfo::read(dev, sgx)?;
+
+        dev_err!(dev, "  {}\n", info);
+        Some(WorkError::Fault(info))
+    }
+
+    /// Fails all that the firmware works on. If the culprit is known, the others were only killed.
+    fn fail_pending(&self, culprit: Option<u32>, error: WorkError) {
+        let globals = &self.initdata.globals;
+        let layout = &self.abi.globals;
+
+        for index in 0..PENDING_STAMPS {
+            let offset = layout.pending_stamps + index * 2 * size_of::<u32>();
+            let (Ok(info), Ok(value)) = (
+                globals.get::<u32>(offset),
+                globals.get::<u32>(offset + size_of::<u32>()),
+            ) else {
+                return;
+            };
+
+            if info & 1 == 0 {
+                continue;
+            }
+
+            let slot = (info >> layout.stamp_slot_shift) & 0x7f;
+            let error = if culprit.is_some_and(|culprit| culprit != slot) {
+                WorkError::Killed
+            } else {
+                error
+            };
+
+            dev_err!(
+                self.dev,
+                "  event slot {} fails up to stamp {:#x}\n",
+                slot,
+                value
+            );
+            let _ = self.events.error(slot, Some(value), error);
+            let _ = globals.set(offset, 0u32);
+            let _ = globals.set(offset + size_of::<u32>(), 0u32);
+        }
+    }
+
+    /// Lets the firmware go on after it has halted.
+    fn resume(&self) {
+        let status = &self.initdata.fw_status;
+        let start = Instant::<Monotonic>::now();
+
+        while fw_read!(status, .halted) == 0 {
+            if start.elapsed() > HALT_TIMEOUT {
+                dev_err!(
+                    self.dev,
+                    "timed out waiting for the firmware to halt after a fault\n"
+                );
+                return;
+            }
+            channel::poll_sleep(start);
+        }
+
+        fw_write!(status, .halted, 0);
+        kernel::sync::barrier::dma_mb(kernel::sync::barrier::Write);
+        fw_write!(status, .resume, 1);
+        dev_info!(
+            self.dev,
+            "the firmware goes on after halt {}\n",
+            fw_read!(status, .halt_count)
+        );
+    }
+
+    /// The firmware gave up on a command.
+    fn channel_error(&self, kind: u32, slot: u32, value: u32) {
+        let Some(recover) = self
+            .events
+            .error(slot, Some(value), WorkError::ChannelError(kind))
+        else {
+            return;
+        };
+        let Ok(sender) = self.sender() else { return };
+        let msg = DeviceControlMsg::recover_channel(
+            self.abi,
+            recover.pipe as u32,
+            recover.queue_info,
+            value,
+        );
+
+        if self.device_control.post(&self.dev, sender, msg).is_err() {
+            dev_err!(
+                self.dev,
+                "cannot let the queue of event slot {} go on\n",
+                slot
+            );
+        }
+    }
+}
+
+impl Drop for OpGuard {
+    fn drop(&mut self) {
+        if let Ok(pending) = self.gpu.pending_submissions() {
+            pending.fetch_sub(1, Full);
+        }
+    }
+}
