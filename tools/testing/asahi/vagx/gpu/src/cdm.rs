@@ -22,7 +22,7 @@ const MOST_CALLS: usize = 16;
 pub struct ComputeJob {
     /// Address of the control stream.
     pub cdm_ctrl_stream_base: u64,
-    /// Its end, if known; else zero. Nothing is read from there on, as long as the stream does not jump.
+    /// The end of its first segment, as the command says it. The stream itself says where it ends.
     pub cdm_ctrl_stream_end: u64,
     /// What 32-bit addresses of programs and state words are relative to.
     pub usc_exec_base: u64,
@@ -93,16 +93,11 @@ impl Cdm<'_> {
     fn stream(&mut self) -> Result<(), JobError> {
         let mut at = self.job.cdm_ctrl_stream_base;
         let mut calls = Vec::new();
-        let mut jumped = false;
         loop {
             if self.observer.cancelled() {
                 return Err(JobError::Cancelled);
             }
             let word = self.word(at)?;
-            let end = self.job.cdm_ctrl_stream_end;
-            if !jumped && end != 0 && at >= end {
-                return self.refuse(at, 4, "the control stream passes its end");
-            }
             match word >> 29 {
                 0 => at = self.launch(at, word)?,
                 1 => {
@@ -113,7 +108,6 @@ impl Cdm<'_> {
                         }
                         calls.push(at + 8);
                     }
-                    jumped = true;
                     at = target;
                 }
                 2 => return Ok(()),
