@@ -74,8 +74,8 @@ impl Fifo {
     /// ENABLE 0, WPTR 11:8, RPTR 15:12, FULL 16, EMPTY 17, OVERFLOW 18, FIFOCNT 23:20.
     fn control(&self) -> u32 {
         let n = self.messages.len();
-        1 | (self.written % DEPTH << 8) as u32
-            | (self.read % DEPTH << 12) as u32
+        1 | ((self.written % DEPTH) << 8) as u32
+            | ((self.read % DEPTH) << 12) as u32
             | u32::from(self.full()) << 16
             | u32::from(n == 0) << 17
             | u32::from(self.overflow) << 18

@@ -231,7 +231,7 @@ mod tests {
         let fd = file(0x1_0000);
         assert_eq!(ram.map(&map(Some(&fd), 0, 0x1_1000, 0)), Err(Errno::INVAL));
         assert_eq!(
-            ram.map(&map(Some(&fd), 0, 0x1000, u64::MAX & !0xfff)),
+            ram.map(&map(Some(&fd), 0, 0x1000, !0xfff)),
             Err(Errno::INVAL)
         );
         ram.map(&map(Some(&fd), 0x1000, 0x1000, 0)).unwrap();

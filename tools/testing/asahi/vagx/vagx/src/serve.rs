@@ -10,14 +10,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use vagx_boot::Layout;
+use vagx_fw::{Capture, FwConfig, GpuEngine, Inject};
+use vagx_gpu::GpuConfig;
 use vagx_trace::{Config, Level, Trace};
 
-use crate::coprocessor::{Application, Port};
 use crate::fault::Fault;
 use crate::soc::Soc;
-use crate::{MachineArgs, vfio};
+use crate::{MachineArgs, firmware, vfio};
 
 /// Exit status of a run with complaints.
 const COMPLAINED: u8 = 3;
@@ -74,18 +75,27 @@ fn listen(path: &Path) -> Result<UnixListener> {
     UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))
 }
 
+/// Sorts faults into those of the coprocessor and those of its firmware.
+fn faults(names: &[String]) -> Result<(Vec<Fault>, Vec<Inject>)> {
+    let (mut own, mut injects) = (Vec::new(), Vec::new());
+    for name in names {
+        if let Ok(fault) = name.parse() {
+            own.push(fault);
+        } else {
+            let inject = name.parse();
+            injects
+                .push(inject.with_context(|| format!("the coprocessor's are {}", Fault::NAMES))?);
+        }
+    }
+    Ok((own, injects))
+}
+
 pub fn run(args: &Args) -> Result<ExitCode> {
     let machine = args.machine.find()?;
     let dtb = fs::read(&args.dtb).with_context(|| format!("cannot read {}", args.dtb.display()))?;
     let layout = Layout::from_dtb(&dtb, &machine)
         .with_context(|| format!("cannot use {}", args.dtb.display()))?;
-    let mut faults: Vec<Fault> = Vec::new();
-    for name in &args.fault {
-        match name.parse() {
-            Ok(f) => faults.push(f),
-            Err(_) => bail!("unknown fault {name}; there are: {}", Fault::NAMES),
-        }
-    }
+    let (faults, injects) = faults(&args.fault)?;
     let trace = Trace::new(Config {
         text: sink(&args.trace, false)?,
         timeline: sink(&args.timeline, false)?,
@@ -93,8 +103,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         stderr: args.verbose.then_some(Level::Info),
         silent: false,
     });
-    let mut soc = Soc::new(machine, layout, &faults, trace.clone(), |_| {
-        Box::new(|port| Arc::new(NoFirmware(port)) as Arc<dyn Application>)
+    let engine = GpuEngine::new(GpuConfig::default(), trace.clone());
+    let mut config = FwConfig::new(machine.chip.id, machine.abi.triple(), Arc::new(engine))?;
+    config.faults = injects;
+    if let Some(dir) = &args.capture {
+        let capture = Capture::create(dir, &config);
+        config.capture =
+            Some(capture.with_context(|| format!("cannot capture to {}", dir.display()))?);
+    }
+    let mut soc = Soc::new(machine, layout, &faults, trace.clone(), |env| {
+        firmware::boot(config, env, trace.clone())
     })?;
 
     let listener = listen(&args.socket)?;
@@ -117,15 +135,4 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::from(COMPLAINED),
     })
-}
-
-struct NoFirmware(Port);
-
-impl Application for NoFirmware {
-    fn message(&self, endpoint: u8, message: u64) {
-        self.0
-            .syslog(&format!("endpoint {endpoint:#x}: {message:#x}"));
-    }
-
-    fn stop(&self) {}
 }

@@ -65,7 +65,7 @@ impl Bench {
     }
 
     /// Up to the point where the AP has started all of the system's endpoints.
-    fn to_system(&mut self) {
+    fn until_system(&mut self) {
         self.out();
         self.ask(0, 0x0020_0000_000c_000c);
         self.ask(0, 0x0080_0000_0000_0001);
@@ -75,8 +75,8 @@ impl Bench {
         }
     }
 
-    fn to_on(&mut self) {
-        self.to_system();
+    fn until_on(&mut self) {
+        self.until_system();
         self.ask(1, 0x0012_0fae_0000_0000);
         self.ask(2, 0x0010_4fae_0002_0000);
         self.ask(4, 0x0010_4fae_0002_4000);
@@ -141,7 +141,7 @@ fn boot_in_messages() {
 #[test]
 fn sleep_and_wake() {
     let mut b = Bench::new(&[]);
-    b.to_on();
+    b.until_on();
     assert_eq!(
         b.ask(0, 0x00b0_0000_0000_0010),
         [(0, 0x00b0_0000_0000_0010)]
@@ -163,7 +163,7 @@ fn sleep_and_wake() {
 #[test]
 fn idle_keeps_everything() {
     let mut b = Bench::new(&[]);
-    b.to_on();
+    b.until_on();
     b.start(0x20);
     b.ask(0, 0x00b0_0000_0000_0201);
     assert_eq!(
@@ -184,7 +184,7 @@ fn idle_keeps_everything() {
 #[test]
 fn quiesce_needs_a_new_hello() {
     let mut b = Bench::new(&[]);
-    b.to_on();
+    b.until_on();
     b.ask(0, 0x00b0_0000_0000_0010);
     assert_eq!(
         b.ask(0, 0x0060_0000_0000_0010),
@@ -197,7 +197,7 @@ fn quiesce_needs_a_new_hello() {
 #[test]
 fn off_is_final() {
     let mut b = Bench::new(&[]);
-    b.to_on();
+    b.until_on();
     b.ask(0, 0x00b0_0000_0000_0000);
     assert_eq!(b.give(0, 0x0060_0000_0000_0000), Effect::Stop(0));
     b.rtkit.stopped(0);
@@ -234,7 +234,7 @@ fn violations() {
         (3, 1),
     ] {
         let mut b = Bench::new(&[]);
-        b.to_system();
+        b.until_system();
         b.give(endpoint, msg);
         assert!(b.complaints() >= 1, "{endpoint:#x} {msg:#x}");
     }
@@ -247,7 +247,7 @@ fn violations() {
         (4, 0x0080_0000_0000_0000),
     ] {
         let mut b = Bench::new(&[]);
-        b.to_on();
+        b.until_on();
         b.give(endpoint, msg);
         assert_eq!(b.complaints(), 1, "{endpoint:#x} {msg:#x}");
     }
@@ -267,7 +267,7 @@ fn log(b: &mut Bench, line: &str) -> Vec<Message> {
 fn log_lines() {
     let mut b = Bench::new(&[]);
     assert_eq!(log(&mut b, "early"), [(0, 0x0010_0000_000c_000b)]);
-    b.to_system();
+    b.until_system();
     b.ask(1, 0x0012_0fae_0000_0000);
     // The early line comes out with the buffer.
     assert_eq!(
@@ -297,7 +297,7 @@ fn log_lines() {
 #[test]
 fn crash() {
     let mut b = Bench::new(&[]);
-    b.to_on();
+    b.until_on();
     let s = Surroundings {
         uat: &b.uat,
         trace: &b.trace,
@@ -320,13 +320,13 @@ fn faults() {
     assert_eq!(b.out(), [(0, 0x0010_0000_7001_7000)]);
 
     let mut b = Bench::new(&[Fault::CrashAtBoot]);
-    b.to_system();
+    b.until_system();
     b.ask(1, 0x0012_0fae_0000_0000);
     b.ask(2, 0x0010_4fae_0002_0000);
     b.ask(4, 0x0010_4fae_0002_4000);
     assert_eq!(b.ask(8, OSLOG), [(1, 0x0012_0fae_0000_0000)]);
 
     let mut b = Bench::new(&[Fault::Deaf(3)]);
-    b.to_system();
+    b.until_system();
     assert!(b.rtkit.deaf());
 }
