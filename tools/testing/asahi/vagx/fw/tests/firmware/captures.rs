@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Captured jobs: what is in the files, and running them again.
+
+use std::fs;
+
+use vagx_fw::{Capture, ReplayOptions, ReplayReport, replay};
+
+use crate::common::{Driver, FakeGpu, Machine, config};
+
+#[test]
+fn a_captured_job_runs_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::new();
+    let mut driver = Driver::new(&machine);
+    let mut cfg = config(&machine.gpu);
+    cfg.capture = Some(Capture::create(dir.path(), &cfg).unwrap());
+    machine.start(cfg);
+    driver.boot(&machine);
+    driver.client(1);
+    let mut q = driver.queue(3);
+    for value in [0x11, 0x22] {
+        let job = driver.submit(&machine, &mut q, 1, value);
+        driver.wait_stamp(&q, job.value);
+    }
+    machine.fw.take().unwrap().stop();
+    machine.assert_clean();
+
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(dir.path().join(name)).unwrap()).unwrap()
+    };
+    let index = read("index.json");
+    assert_eq!(index["page_size"], 16384);
+    assert_eq!(index["jobs"].as_array().unwrap().len(), 2);
+    let job = read("job-000001.json");
+    assert_eq!(job["outcome"], "done");
+    assert_eq!(job["compute"]["cdm_ctrl_stream_base"], "0x1100000000");
+    let channels: Vec<_> = job["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["channel"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(channels, ["channel device control", "channel compute 0"]);
+    // The page of the control stream, found as the format says.
+    let pages = fs::read(dir.path().join("pages.bin")).unwrap();
+    assert_eq!(pages.len() % 16384, 0);
+    assert!(pages[..16384].iter().all(|b| *b == 0));
+    let context = &job["contexts"][1];
+    assert_eq!(context["context"], 1);
+    let page = context["pages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|p| p[0] == "0x1100000000")
+        .unwrap();
+    let at = page[2].as_u64().unwrap() as usize * 16384;
+    assert_eq!(pages[at + 8..at + 16], 0x11u64.to_le_bytes());
+    assert_eq!(job["changed"].as_array().unwrap().len(), 1);
+
+    let mut out = Vec::new();
+    let gpu = FakeGpu::default();
+    let report = replay(dir.path(), &gpu, &ReplayOptions::default(), &mut out).unwrap();
+    let good = ReplayReport {
+        jobs: 2,
+        failed: 0,
+        different: 0,
+    };
+    assert_eq!(report, good, "{}", String::from_utf8_lossy(&out));
+    assert_eq!(gpu.jobs.lock().unwrap().len(), 2);
+
+    let one = ReplayOptions { job: Some(2) };
+    let report = replay(dir.path(), &gpu, &one, &mut out).unwrap();
+    assert_eq!(report.jobs, 1);
+}
+
+#[test]
+fn a_replay_says_what_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::new();
+    let mut driver = Driver::new(&machine);
+    let mut cfg = config(&machine.gpu);
+    cfg.capture = Some(Capture::create(dir.path(), &cfg).unwrap());
+    machine.start(cfg);
+    driver.boot(&machine);
+    driver.client(1);
+    let mut q = driver.queue(3);
+    let job = driver.submit(&machine, &mut q, 1, 0x11);
+    driver.wait_stamp(&q, job.value);
+    machine.fw.take().unwrap().stop();
+
+    // As if the captured GPU had left a zero.
+    let path = dir.path().join("job-000001.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    json["changed"] = serde_json::json!([]);
+    fs::write(&path, json.to_string()).unwrap();
+    let mut out = Vec::new();
+    let options = ReplayOptions::default();
+    let report = replay(dir.path(), &FakeGpu::default(), &options, &mut out).unwrap();
+    assert_eq!(report.different, 1);
+    let text = String::from_utf8(out).unwrap();
+    assert!(
+        text.contains("the first at 0x1100000020: 0x00 then, 0x11 now"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_not_a_capture_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = ReplayOptions::default();
+    let gpu = FakeGpu::default();
+    assert!(replay(dir.path(), &gpu, &options, &mut Vec::new()).is_err());
+    fs::write(dir.path().join("index.json"), "{}").unwrap();
+    assert!(replay(dir.path(), &gpu, &options, &mut Vec::new()).is_err());
+}
