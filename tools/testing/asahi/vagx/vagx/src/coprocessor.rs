@@ -290,6 +290,7 @@ impl Coprocessor {
 
     /// Starts the firmware, then lets RTKit speak.
     fn start(&self) {
+        self.state().rtkit.reset();
         let port = Port {
             inner: Arc::downgrade(&self.inner),
         };

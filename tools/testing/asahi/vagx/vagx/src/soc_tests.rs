@@ -71,7 +71,10 @@ impl Guest {
         let served = thread::spawn(move || {
             let machine = Machine::all().next().unwrap();
             let mut soc = Soc::new(machine, layout(), &[], told, |_| {
-                Box::new(|port| Arc::new(Echo(port)) as Arc<dyn Application>)
+                Box::new(|port| {
+                    port.syslog("started");
+                    Arc::new(Echo(port)) as Arc<dyn Application>
+                })
             })
             .unwrap();
             let result = serve(&mut Connection::new(server), &mut soc);
@@ -267,6 +270,8 @@ fn boot_talk_sleep_twice() {
         g.send(1, 0x0012_0fae_0000_0000);
         g.send(2, 0x0010_4fae_0002_0000);
         g.send(4, 0x0010_4fae_0002_4000);
+        assert_eq!(g.receive(), (2, 0x0050_0000_0000_0000));
+        g.send(2, 0x0050_0000_0000_0000);
         assert_eq!(g.receive(), (4, 0x00c0_0000_0000_0000));
         g.send(4, 0x00c0_0000_0000_0000);
         g.send(8, 0x0100_0000_0000_0000 | 0x4000 << 36 | 0xfae0_0028);
@@ -275,8 +280,8 @@ fn boot_talk_sleep_twice() {
         assert_eq!(g.receive(), (0, 0x00b0_0000_0000_0020));
         g.send(0, 0x0050_0020_0000_0002);
         g.send(0x20, 41);
-        assert_eq!(g.receive(), (2, 0x0050_0000_0000_0000));
-        g.send(2, 0x0050_0000_0000_0000);
+        assert_eq!(g.receive(), (2, 0x0050_0000_0000_0001));
+        g.send(2, 0x0050_0000_0000_0001);
         assert_eq!(g.receive(), (0x20, 42));
         g.send(0, 0x00b0_0000_0000_0010);
         assert_eq!(g.receive(), (0, 0x00b0_0000_0000_0010));

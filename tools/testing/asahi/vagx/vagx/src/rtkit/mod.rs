@@ -160,10 +160,13 @@ impl Rtkit {
         self.faults.contains(&fault)
     }
 
+    /// Forgets everything, as the processor's start does. Lines may be logged from here on.
+    pub fn reset(&mut self) {
+        *self = Self::new(&std::mem::take(&mut self.faults));
+    }
+
     /// The first words after the processor's start.
     pub fn boot(&mut self) {
-        let faults = std::mem::take(&mut self.faults);
-        *self = Self::new(&faults);
         if self.has(Fault::NoAnswer) {
             self.phase = Phase::Dead;
             return;

@@ -156,6 +156,7 @@ fn sleep_and_wake() {
     b.ask(0, 0x0060_0000_0000_0001);
     assert_eq!(b.complaints(), 2);
     assert_eq!(b.give(0, 0x0060_0000_0000_0220), Effect::Start);
+    b.rtkit.reset();
     b.rtkit.boot();
     assert_eq!(b.out(), [(0, 0x0010_0000_000c_000b)]);
 }
