@@ -11,6 +11,7 @@ mod channel;
 mod driver;
 mod event;
 mod fault;
+mod fence;
 mod file;
 mod firmware;
 mod fw;
@@ -18,13 +19,40 @@ mod gem;
 mod gpu;
 mod hw;
 mod initdata;
+mod job;
 mod mmu;
 mod object;
+mod queue;
 mod regs;
 mod rx;
+mod vm;
+mod worker;
+mod workqueue;
 
-kernel::module_platform_driver! {
-    type: driver::AsahiPlatformDriver,
+use kernel::prelude::*;
+
+#[pin_data]
+struct AsahiModule {
+    // Dropped first.
+    #[pin]
+    _driver: kernel::driver::Registration<kernel::platform::Adapter<driver::AsahiPlatformDriver>>,
+    _worker: worker::Worker,
+}
+
+impl kernel::InPlaceModule for AsahiModule {
+    fn init(module: &'static kernel::ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _worker: worker::Worker::new()?,
+            _driver <- kernel::driver::Registration::new(
+                <Self as kernel::ModuleMetadata>::NAME,
+                module,
+            ),
+        })
+    }
+}
+
+module! {
+    type: AsahiModule,
     name: "asahi",
     authors: ["The asahi driver authors"],
     description: "DRM driver for Apple AGX GPUs",

@@ -13,7 +13,10 @@ use kernel::{
         Device as _,
         DmaMask, //
     },
-    drm,
+    drm::{
+        self,
+        ioctl, //
+    },
     of,
     platform,
     prelude::*,
@@ -22,7 +25,7 @@ use kernel::{
 };
 
 use crate::{
-    file,
+    file::File,
     firmware::Firmware,
     fw::abi::{
         self,
@@ -204,7 +207,7 @@ fn find_abi(dev: &device::Device, hw: &HwConfig) -> Result<&'static Abi> {
 impl drm::Driver for AsahiDriver {
     type Data = AsahiData;
     type RegistrationData<'drm> = AsahiRegData<'drm>;
-    type File = file::File;
+    type File = File;
     type Object = gem::Object;
     type ParentDevice<Ctx: DeviceContext> = platform::Device<Ctx>;
 
@@ -216,6 +219,30 @@ impl drm::Driver for AsahiDriver {
         desc: c"Apple AGX Graphics",
     };
     const FEAT_RENDER: bool = true;
+    const FEAT_SYNCOBJ: bool = true;
+    const FEAT_SYNCOBJ_TIMELINE: bool = true;
 
-    kernel::declare_drm_ioctls! {}
+    kernel::declare_drm_ioctls! {
+        (ASAHI_GET_PARAMS, drm_asahi_get_params, ioctl::RENDER_ALLOW, File::get_params),
+        (ASAHI_GET_TIME, drm_asahi_get_time, ioctl::RENDER_ALLOW, File::get_time),
+        (ASAHI_VM_CREATE, drm_asahi_vm_create, ioctl::RENDER_ALLOW, File::vm_create),
+        (ASAHI_VM_DESTROY, drm_asahi_vm_destroy, ioctl::RENDER_ALLOW, File::vm_destroy),
+        (ASAHI_VM_BIND, drm_asahi_vm_bind, ioctl::RENDER_ALLOW, File::vm_bind),
+        (ASAHI_GEM_CREATE, drm_asahi_gem_create, ioctl::RENDER_ALLOW, File::gem_create),
+        (
+            ASAHI_GEM_MMAP_OFFSET,
+            drm_asahi_gem_mmap_offset,
+            ioctl::RENDER_ALLOW,
+            File::gem_mmap_offset
+        ),
+        (
+            ASAHI_GEM_BIND_OBJECT,
+            drm_asahi_gem_bind_object,
+            ioctl::RENDER_ALLOW,
+            File::gem_bind_object
+        ),
+        (ASAHI_QUEUE_CREATE, drm_asahi_queue_create, ioctl::RENDER_ALLOW, File::queue_create),
+        (ASAHI_QUEUE_DESTROY, drm_asahi_queue_destroy, ioctl::RENDER_ALLOW, File::queue_destroy),
+        (ASAHI_SUBMIT, drm_asahi_submit, ioctl::RENDER_ALLOW, File::submit),
+    }
 }

@@ -10,5 +10,9 @@ use crate::hw::Generation;
 
 pub(crate) mod abi;
 pub(crate) mod channels;
+pub(crate) mod compute;
 pub(crate) mod initdata;
+pub(crate) mod job;
+pub(crate) mod microseq;
 pub(crate) mod types;
+pub(crate) mod workqueue;
