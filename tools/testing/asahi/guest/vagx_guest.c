@@ -25,6 +25,7 @@
 #include <linux/device.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
+#include <linux/iopoll.h>
 #include <linux/irq.h>
 #include <linux/irqdomain.h>
 #include <linux/module.h>
@@ -52,6 +53,9 @@
 #define VAGX_IRQ_MASK_CLR	0x48
 
 #define VAGX_NUM_LINES		4
+
+/* Longer than CONFIG_DEBUG_KOBJECT_RELEASE delays anything */
+#define VAGX_IDLE_TIMEOUT_US	(10 * USEC_PER_SEC)
 
 /* A device of the chip and its address there, which is also in its name */
 struct vagx_node {
@@ -108,11 +112,15 @@ struct vagx {
 	void __iomem *regs;
 	const struct vagx_chip *chip;
 
+	/* 0 when the nodes are left from an earlier time */
 	int overlay;
 	struct of_changeset changeset;
 	struct device_node *soc;
 	struct device_node *gpu;
+	struct device_node *mbox;
 	struct device_node *aic;
+	/* References of soc, gpu and mbox while they have no devices */
+	unsigned int idle_refs[3];
 	struct device_node *ps_gfx;
 	struct platform_device *bus;
 
@@ -287,31 +295,67 @@ static int vagx_check_labels(struct vagx *vagx)
 	return 0;
 }
 
+static void vagx_count_refs(struct vagx *vagx, unsigned int refs[3])
+{
+	refs[0] = kref_read(&vagx->soc->kobj.kref);
+	refs[1] = kref_read(&vagx->gpu->kobj.kref);
+	refs[2] = kref_read(&vagx->mbox->kobj.kref);
+}
+
+static bool vagx_nodes_are_idle(struct vagx *vagx)
+{
+	unsigned int refs[3];
+
+	vagx_count_refs(vagx, refs);
+	return refs[0] <= vagx->idle_refs[0] && refs[1] <= vagx->idle_refs[1] &&
+	       refs[2] <= vagx->idle_refs[2];
+}
+
+static void vagx_put_nodes(struct vagx *vagx)
+{
+	of_node_put(vagx->ps_gfx);
+	of_node_put(vagx->aic);
+	of_node_put(vagx->mbox);
+	of_node_put(vagx->gpu);
+	of_node_put(vagx->soc);
+}
+
 static void vagx_remove_overlay(void *data)
 {
 	struct vagx *vagx = data;
+	struct device *dev = &vagx->pdev->dev;
+	bool idle;
 	int ret;
 
-	of_node_put(vagx->ps_gfx);
-	of_node_put(vagx->aic);
-	of_node_put(vagx->gpu);
-	of_node_put(vagx->soc);
+	if (!vagx->overlay) {
+		vagx_put_nodes(vagx);
+		return;
+	}
+
+	/*
+	 * Somebody may still hold a device that is gone, and through it the
+	 * device's node: a DRM file, or CONFIG_DEBUG_KOBJECT_RELEASE for some
+	 * seconds. Removing an overlay frees its nodes in an order that such a
+	 * user does not survive, so it rather stays until the next boot.
+	 */
+	ret = read_poll_timeout(vagx_nodes_are_idle, idle, idle, 20 * USEC_PER_MSEC,
+				VAGX_IDLE_TIMEOUT_US, false, vagx);
+	vagx_put_nodes(vagx);
+	if (ret) {
+		dev_notice(dev, "devices are still in use, their nodes stay in the device tree\n");
+		return;
+	}
 
 	ret = of_overlay_remove(&vagx->overlay);
 	if (ret)
-		dev_err(&vagx->pdev->dev, "cannot remove the overlay: %pe\n", ERR_PTR(ret));
+		dev_err(dev, "cannot remove the overlay: %pe\n", ERR_PTR(ret));
 }
 
 static int vagx_apply_overlay(struct vagx *vagx)
 {
-	struct device_node *mbox __free(device_node) = NULL;
-	struct device_node *soc __free(device_node) = of_find_node_by_path("/soc");
 	const struct vagx_chip *chip = vagx->chip;
 	struct device *dev = &vagx->pdev->dev;
 	int ret;
-
-	if (soc)
-		return dev_err_probe(dev, -EEXIST, "device tree already has /soc\n");
 
 	ret = vagx_check_labels(vagx);
 	if (ret)
@@ -325,12 +369,46 @@ static int vagx_apply_overlay(struct vagx *vagx)
 			of_overlay_remove(&vagx->overlay);
 		return dev_err_probe(dev, ret, "cannot apply the overlay for %s\n", chip->name);
 	}
+	return 0;
+}
+
+/* Finds the nodes, which an earlier time may have left, or makes them */
+static int vagx_init_nodes(struct vagx *vagx)
+{
+	struct device *dev = &vagx->pdev->dev;
+	int ret;
 
 	vagx->soc = of_find_node_by_path("/soc");
+	if (!vagx->soc) {
+		ret = vagx_apply_overlay(vagx);
+		if (ret)
+			return ret;
+		vagx->soc = of_find_node_by_path("/soc");
+	}
+
 	vagx->gpu = of_get_child_by_name(vagx->soc, "gpu");
+	vagx->mbox = of_parse_phandle(vagx->gpu, "mboxes", 0);
+	vagx->aic = of_parse_phandle(vagx->mbox, "interrupt-parent", 0);
 	vagx->ps_gfx = of_parse_phandle(vagx->gpu, "power-domains", 0);
-	mbox = of_parse_phandle(vagx->gpu, "mboxes", 0);
-	vagx->aic = of_parse_phandle(mbox, "interrupt-parent", 0);
+
+	if (!of_node_check_flag(vagx->soc, OF_OVERLAY) ||
+	    !of_device_is_compatible(vagx->gpu, vagx->chip->nodes[0].compatible)) {
+		vagx_put_nodes(vagx);
+		return dev_err_probe(dev, -EEXIST, "device tree already has another /soc\n");
+	}
+
+	/*
+	 * The bus is a child of the root, so applying the overlay has made its
+	 * device, which has a reference of the node. Take over: devices come
+	 * when the nodes are complete, and go before the nodes do.
+	 */
+	vagx_count_refs(vagx, vagx->idle_refs);
+	vagx->bus = of_find_device_by_node(vagx->soc);
+	if (vagx->bus) {
+		vagx->idle_refs[0]--;
+		of_platform_device_destroy(&vagx->bus->dev, NULL);
+		platform_device_put(vagx->bus);
+	}
 	return devm_add_action_or_reset(dev, vagx_remove_overlay, vagx);
 }
 
@@ -389,7 +467,7 @@ static void vagx_depopulate(void *data)
 	struct vagx *vagx = data;
 
 	of_platform_depopulate(&vagx->bus->dev);
-	platform_device_put(vagx->bus);
+	of_platform_device_destroy(&vagx->bus->dev, NULL);
 }
 
 static int vagx_populate(struct vagx *vagx)
@@ -408,10 +486,9 @@ static int vagx_populate(struct vagx *vagx)
 		names[i].name = (char *)node->name;
 	}
 
-	/* The bus is a child of the root, so applying the overlay made its device. */
-	vagx->bus = of_find_device_by_node(vagx->soc);
+	vagx->bus = of_platform_device_create(vagx->soc, NULL, NULL);
 	if (!vagx->bus)
-		return dev_err_probe(dev, -ENODEV, "the bus has no device\n");
+		return dev_err_probe(dev, -ENODEV, "cannot make the bus\n");
 
 	ret = of_platform_populate(vagx->soc, NULL, names, &vagx->bus->dev);
 	if (ret) {
@@ -483,7 +560,7 @@ static int vagx_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 	pci_set_master(pdev);
 
-	ret = vagx_apply_overlay(vagx);
+	ret = vagx_init_nodes(vagx);
 	if (ret)
 		return ret;
 
