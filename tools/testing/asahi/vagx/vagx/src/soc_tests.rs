@@ -292,3 +292,46 @@ fn boot_talk_sleep_twice() {
     }
     assert_eq!(g.finish(), 0);
 }
+
+/// A guest that writes anything anywhere breaks nothing but itself.
+#[test]
+fn wild_guest() {
+    let mut g = Guest::new();
+    g.power_on();
+    g.map_buffers();
+    g.write(0, 0x240_0044, 4, 0x10);
+    let mut seed = 0x2545_f491_4f6c_dd1du64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for _ in 0..6000 {
+        let r = random();
+        let kind = (r >> 8 & 15) << 52;
+        match r % 8 {
+            0 => g.write(0, 0x240_0044, 4, r >> 32),
+            1 => g.send(r >> 16 & 3, kind | r >> 40 | (r >> 20 & 0xff) << 32),
+            2 => g.send(r >> 16 & 0x2f, r),
+            3 => g.write(2, r >> 20 & 0x3ff8, 4, r >> 40),
+            4 => {
+                let offset = [0x8110, 0x8114, 0x8830, 0x8838, 0x48][(r >> 16) as usize % 5];
+                g.read(0, 0x240_0000 + offset, [4, 8][(r >> 12) as usize & 1]);
+            }
+            5 => {
+                g.read(
+                    (r >> 12) as u32 % 2 * 2,
+                    r >> 20 & 0x3fff,
+                    1 << (r >> 60 & 3),
+                );
+            }
+            6 => g.write(7, r >> 20 & 0xf8, 8, r),
+            _ => g.write(0, r >> 20 & 0x3ff_ffff & !7, 8, r),
+        }
+    }
+    assert_eq!(g.read(2, 0, 4), 0x5847_4156);
+    g.words(13, &[], None);
+    assert_eq!(g.read(0, 0x240_0048, 4), 0x2e);
+    assert!(g.finish() > 0);
+}
