@@ -18,6 +18,15 @@ pub struct UnknownFirmware {
     abi: [u32; 3],
 }
 
+/// What the bootloader left in memory. What is empty here is not checked.
+#[derive(Clone, Default)]
+pub struct Left {
+    /// Physical address and value of page-table entries for the firmware itself, which the driver must not touch.
+    pub table_entries: Vec<(u64, u64)>,
+    /// HwDataA, HwDataB and Globals: the driver hands them over as they are, but for the fields it has to fill.
+    pub blobs: Option<[Vec<u8>; 3]>,
+}
+
 /// What a [`Firmware`](crate::Firmware) is made from.
 #[derive(Clone)]
 pub struct FwConfig {
@@ -27,6 +36,8 @@ pub struct FwConfig {
     pub engine: Arc<dyn Engine>,
     /// Misbehaviour to show to the driver.
     pub faults: Vec<Inject>,
+    /// What the bootloader left in memory and the driver must respect.
+    pub left: Left,
     /// Where to put the jobs and the memory they saw.
     pub capture: Option<Arc<Capture>>,
     /// A job that takes longer is reported to the driver as timed out. The model is slow, so this is generous.
@@ -42,6 +53,7 @@ impl FwConfig {
             abi,
             engine,
             faults: Vec::new(),
+            left: Left::default(),
             capture: None,
             job_timeout: Duration::from_secs(120),
         })

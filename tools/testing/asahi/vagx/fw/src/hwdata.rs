@@ -7,8 +7,9 @@
 
 use vagx_uat::{Access, Agent, Attr, PAGE_SIZE, canonical};
 
+use crate::config::FwConfig;
 use crate::layout::abi::{Chip, IoRange};
-use crate::layout::{Abi, Field, Shape};
+use crate::layout::{Abi, Field, Layout, Shape};
 use crate::mem::{FwMem, Record, Result, Sharing};
 
 /// Slots for frequencies and voltages.
@@ -29,11 +30,11 @@ pub(crate) struct HwData {
 /// Checks HwDataA, HwDataB and the globals.
 pub(crate) fn check(
     mem: &FwMem,
-    chip: &Chip,
-    abi: &Abi,
+    cfg: &FwConfig,
     runtime: &Record,
     globals: &Record,
 ) -> Result<HwData> {
+    let (chip, abi) = (cfg.chip, cfg.abi);
     let l = &abi.runtime;
     let size = |shape: Shape| u64::from(shape.size);
     runtime.pointer_rw(l.hwdata_a, size(abi.hwdata_a.shape), Sharing::Private)?;
@@ -46,6 +47,9 @@ pub(crate) fn check(
     a.show(track, &abi.hwdata_a);
     b.show(track, &abi.hwdata_b);
     globals.show(track, &abi.globals);
+    if let Some(blobs) = &cfg.left.blobs {
+        check_blobs(abi, [&a, &b, globals], blobs);
+    }
     let max_pstate = check_b(mem, chip, abi, &b);
     check_a(abi, &a, max_pstate);
     check_io(mem, chip, abi, &b);
@@ -54,6 +58,38 @@ pub(crate) fn check(
         timestamp_area: b.get(abi.hwdata_b.timestamp_area_base),
         dummy_page: b.get(abi.hwdata_b.unk_30),
     })
+}
+
+/// The bootloader's blobs must have come through whole. The driver fills a few fields of two of them.
+fn check_blobs(abi: &Abi, found: [&Record; 3], blobs: &[Vec<u8>; 3]) {
+    let (b, g) = (&abi.hwdata_b, &abi.globals);
+    let filled: [&[Field]; 3] = [
+        &[],
+        &[b.io_mappings, b.sgx_sram_ptr],
+        &[g.pending_submissions, g.fault_control, g.idle_off_delay_ms],
+    ];
+    let known: [Vec<Field>; 3] = [abi.hwdata_a.fields(), b.fields(), g.fields()];
+    for (((record, blob), filled), known) in found.into_iter().zip(blobs).zip(filled).zip(known) {
+        let covers = |f: &Field, at: u32| (f.offset..f.offset + f.size).contains(&at);
+        let wrong = (0u32..)
+            .zip(record.bytes().iter().zip(blob))
+            .find(|(at, (now, then))| now != then && !filled.iter().any(|f| covers(f, *at)));
+        if let Some((at, (now, then))) = wrong {
+            let name = known
+                .iter()
+                .find(|f| covers(f, at))
+                .map_or("blob", |f| f.name);
+            let field = Field {
+                name,
+                offset: at,
+                size: 1,
+            };
+            let why = format!(
+                "the bootloader's blob has {then:#04x} in this byte and the driver must not change it, but it is {now:#04x}"
+            );
+            record.complain(field, why);
+        }
+    }
 }
 
 fn check_a(abi: &Abi, a: &Record, max_pstate: u64) {

@@ -8,6 +8,7 @@
 use vagx_uat::canonical;
 
 use crate::channel::{Indices, RingMaker, RxRing, TxRing};
+use crate::config::FwConfig;
 use crate::hwdata;
 use crate::layout::abi::Chip;
 use crate::layout::channels::{
@@ -54,7 +55,9 @@ pub(crate) struct Walked {
 }
 
 /// Walks through the initialisation data at `va`.
-pub(crate) fn walk(mem: &FwMem, chip: &Chip, abi: &Abi, va: u64) -> Result<Walked> {
+pub(crate) fn walk(mem: &FwMem, cfg: &FwConfig, va: u64) -> Result<Walked> {
+    let (chip, abi) = (cfg.chip, cfg.abi);
+    check_tables(mem, cfg);
     let place = Place {
         structure: "INIT message",
         field: "initdata",
@@ -89,7 +92,7 @@ pub(crate) fn walk(mem: &FwMem, chip: &Chip, abi: &Abi, va: u64) -> Result<Walke
     init.show(track, &abi.initdata);
     runtime.show(track, &abi.runtime);
     fw_status.show(track, &abi.fw_status);
-    let hw = hwdata::check(mem, chip, abi, &runtime, &globals)?;
+    let hw = hwdata::check(mem, cfg, &runtime, &globals)?;
     check_fw_status(abi, &fw_status);
     let (stats, fault_report) = check_runtime(mem, abi, &runtime)?;
     let incoming = incoming(mem, abi, &runtime, &fw_status)?;
@@ -105,6 +108,23 @@ pub(crate) fn walk(mem: &FwMem, chip: &Chip, abi: &Abi, va: u64) -> Result<Walke
         incoming,
         outgoing,
     })
+}
+
+/// The firmware's own part of the page tables must be as the bootloader made it.
+pub(crate) fn check_tables(mem: &FwMem, cfg: &FwConfig) {
+    for (pa, want) in &cfg.left.table_entries {
+        let now = mem.uat().mem().read_u64(*pa);
+        if now != Ok(*want) {
+            let place = Place {
+                structure: "page tables",
+                field: "firmware's entry",
+                offset: 0,
+                address: *pa,
+            };
+            let why = format!("the bootloader left {want:#x} here, for the firmware itself");
+            mem.complain(place, now.unwrap_or(0), why);
+        }
+    }
 }
 
 fn check_version(abi: &Abi, init: &Record) {

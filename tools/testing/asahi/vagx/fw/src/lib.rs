@@ -44,7 +44,7 @@ use vagx_trace::{Level, Trace};
 use vagx_uat::{PhysMem, Uat};
 
 pub use capture::Capture;
-pub use config::{FwConfig, Inject, UnknownFirmware, UnknownInject};
+pub use config::{FwConfig, Inject, Left, UnknownFirmware, UnknownInject};
 pub use engine::{ComputeJob, ContextMemory, Engine, FaultUnit, JobError, JobStats};
 pub use gpu::GpuEngine;
 pub use port::{FaultInfo, Port};

@@ -134,7 +134,7 @@ impl Messages<'_> {
             return;
         }
         core.handoff.check_initialised();
-        let Ok(walked) = initdata::walk(&core.mem, core.cfg.chip, core.cfg.abi, va) else {
+        let Ok(walked) = initdata::walk(&core.mem, &core.cfg, va) else {
             core.crash("the initialisation data cannot be used");
             return;
         };
@@ -298,6 +298,7 @@ fn destroy_context(core: &Core, abi: &Abi, message: &Record) -> Result<()> {
     for (field, stored) in [(l.ctx_0, c.ctx_0), (l.ctx_1, c.ctx_1), (l.ctx_23, c.ctx_23)] {
         let _ = message.expect(field, data.get(stored), "what the context's data says");
     }
+    initdata::check_tables(&core.mem, &core.cfg);
     core.sched()
         .destroy_context(&core.mem, message.place(l.gpu_context), va);
     Ok(())

@@ -2,8 +2,9 @@
 
 //! Handoff, initialisation data, flushing.
 
-use crate::common::{Driver, FW_CACHED, FW_SHARED, Machine, wait};
-use vagx_fw::Inject;
+use vagx_fw::{Inject, Left};
+
+use crate::common::{Driver, FW_CACHED, FW_SHARED, Machine, TTBAT, config, wait};
 
 fn booted() -> (Machine, Driver) {
     let mut machine = Machine::new();
@@ -58,7 +59,8 @@ fn a_good_boot_has_no_complaints() {
 
 #[test]
 fn each_wrong_field_is_named() {
-    let cases: [(&str, fn(&Driver)); 18] = [
+    type Change = fn(&Driver);
+    let cases: [(&str, Change); 18] = [
         ("InitData.ver_info+0x0", |d| d.w16(d.initdata, 1)),
         ("InitData.uat_page_bits+0x32", |d| {
             d.w8(d.initdata + 0x32, 12)
@@ -129,6 +131,48 @@ fn a_shared_structure_must_not_be_cached() {
         machine.outside.syslog.lock().unwrap().len() >= 3
     });
     assert_eq!(machine.complaints(), ["InitData.globals+0x20"]);
+}
+
+/// A boot with what the model of the bootloader leaves, and a change by the driver.
+fn boot_with_blobs(change: impl FnOnce(&Machine, &Driver)) -> Machine {
+    let mut machine = Machine::new();
+    let mut driver = Driver::new(&machine);
+    let m1 = vagx_boot::Machine::find("t8103", "13.5").unwrap();
+    let blobs = vagx_boot::blobs(&m1, TTBAT).map(|b| b.bytes().to_vec());
+    driver.use_blobs(&blobs);
+    let root = machine.mem.r64(TTBAT + 8) & 0xffff_ffff_c000;
+    let mut cfg = config(&machine.gpu);
+    cfg.left = Left {
+        table_entries: vec![(root, 0)],
+        blobs: Some(blobs),
+    };
+    machine.start(cfg);
+    driver.handoff();
+    change(&machine, &driver);
+    driver.boot(&machine);
+    machine
+}
+
+#[test]
+fn the_bootloaders_blobs_are_good() {
+    boot_with_blobs(|_, _| {}).assert_clean();
+}
+
+#[test]
+fn blobs_must_come_through_whole() {
+    let machine = boot_with_blobs(|_, d| d.w8(d.hwdata_a + 0x4218, 0x77));
+    assert_eq!(machine.complaints(), ["HwDataA.blob+0x4218"]);
+    let machine = boot_with_blobs(|_, d| d.w8(d.globals + 0x8978, 1));
+    assert_eq!(machine.complaints(), ["Globals.max_power+0x8978"]);
+}
+
+#[test]
+fn the_firmwares_page_tables_must_be_left_alone() {
+    let machine = boot_with_blobs(|m, _| {
+        let root = m.mem.r64(TTBAT + 8) & 0xffff_ffff_c000;
+        m.mem.w64(root, 1);
+    });
+    assert_eq!(machine.complaints(), ["page tables.firmware's entry+0x0"]);
 }
 
 #[test]

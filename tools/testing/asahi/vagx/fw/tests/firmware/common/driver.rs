@@ -135,7 +135,7 @@ impl Driver {
 
     fn pa(&self, va: u64) -> u64 {
         let pte = self.uat.walk(0, Agent::Firmware, va).unwrap();
-        pte.address() | va % PAGE_SIZE
+        pte.address() | (va % PAGE_SIZE)
     }
 
     pub fn w(&self, va: u64, bytes: &[u8]) {
@@ -262,6 +262,19 @@ impl Driver {
             self.w32(b + 0xad0 + n * 32, 600 + 10 * n as u32);
             self.w32(b + 0xcd0 + n * 32, 850);
         }
+        self.map_io();
+        self.w32(g + 0x8978, 19551);
+        for offset in [0x897c, 0x8980, 0x898c] {
+            self.w32(g + offset, 600);
+        }
+        self.w32(g + 0x10fd8, 0xb);
+        self.w32(g + 0x10fdc, 1);
+        self.w32(g + 0x1119c, 2);
+    }
+
+    /// Maps the register ranges and enters them into HwDataB.
+    fn map_io(&self) {
+        let b = self.hwdata_b;
         let mut virt = MMIO;
         for (index, phys, size, rw) in IO {
             let off = phys % PAGE_SIZE;
@@ -274,13 +287,15 @@ impl Driver {
             self.w64(e + 0x18, rw);
             virt += (size + off).next_multiple_of(PAGE_SIZE) + PAGE_SIZE;
         }
-        self.w32(g + 0x8978, 19551);
-        for offset in [0x897c, 0x8980, 0x898c] {
-            self.w32(g + offset, 600);
+    }
+
+    /// Puts the bootloader's blobs in the place of those of this test, as a driver does.
+    pub fn use_blobs(&self, blobs: &[Vec<u8>; 3]) {
+        let to = [self.hwdata_a, self.hwdata_b, self.globals];
+        for (va, blob) in to.into_iter().zip(blobs) {
+            self.w(va, blob);
         }
-        self.w32(g + 0x10fd8, 0xb);
-        self.w32(g + 0x10fdc, 1);
-        self.w32(g + 0x1119c, 2);
+        self.map_io();
     }
 
     /// Does the handoff, sends INIT and the first device control messages, and waits for the firmware to be ready.
@@ -350,7 +365,7 @@ impl Driver {
 
     pub fn user_pa(&self, ctx: u8, va: u64) -> u64 {
         let pte = self.uat.walk(ctx, Agent::Gpu, va).unwrap();
-        pte.address() | va % PAGE_SIZE
+        pte.address() | (va % PAGE_SIZE)
     }
 
     pub fn queue(&mut self, slot: u32) -> WorkQueue {

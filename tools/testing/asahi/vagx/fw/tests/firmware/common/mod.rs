@@ -90,7 +90,7 @@ impl Memory {
     pub fn map(&self, ctx: u8, va: u64, pa: u64, len: u64, prot: Prot) {
         let mut done = 0;
         while done < len {
-            self.w64(self.leaf(ctx, va + done), pa + done | prot.0);
+            self.w64(self.leaf(ctx, va + done), (pa + done) | prot.0);
             done += PAGE_SIZE;
         }
     }
