@@ -12,6 +12,7 @@ use std::time::Instant;
 use vagx_trace::{Complaint, Trace};
 
 use crate::lines::Lines;
+use crate::rtkit;
 
 /// Messages that a FIFO holds.
 const DEPTH: usize = 16;
@@ -138,8 +139,9 @@ impl Mailbox {
             time: self.start.elapsed().as_micros() as u32,
         });
         if self.trace.wants_events() {
+            let what = format!("{way}: {}", rtkit::name(endpoint, message));
             let args = [("ep", u64::from(endpoint).into()), ("msg", message.into())];
-            self.trace.event("mailbox", way, &args);
+            self.trace.event("mailbox", &what, &args);
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod buffer;
 mod crashlog;
+mod name;
 mod syslog;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use crate::fault::Fault;
 use crate::mailbox::{Message, Past};
 use buffer::Buffer;
 use syslog::Syslog;
+
+pub use name::name;
 
 /// Endpoint numbers.
 pub mod ep {

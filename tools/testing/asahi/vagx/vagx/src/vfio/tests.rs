@@ -367,6 +367,19 @@ fn lost_framing_ends_the_connection() {
 }
 
 #[test]
+fn a_killed_client_is_no_error() {
+    let (mut client, served) = start();
+    greet(&mut client);
+    // Answers that nobody reads.
+    for _ in 0..4 {
+        client
+            .write_all(&request(1, 4, 0, &words(&[16, 0, 0, 0])))
+            .unwrap();
+    }
+    finish(client, served);
+}
+
+#[test]
 fn header_in_pieces() {
     let (mut client, served) = start();
     for b in request(7, 1, 0, HELLO) {
