@@ -68,7 +68,7 @@ pub(crate) fn walk(mem: &FwMem, cfg: &FwConfig, va: u64) -> Result<Walked> {
     let init = mem.record(place, abi.initdata.shape, canonical(va))?;
     let l = &abi.initdata;
     check_version(abi, &init);
-    init.pointer_rw(l.unk_buf, UNK_BUF_SIZE, Sharing::Private)?;
+    init.pointer_ro(l.unk_buf, UNK_BUF_SIZE)?;
     check_levels(chip, abi, &init);
     let why = "the firmware refuses to allocate memory by itself";
     let _ = init.expect(l.host_mapped_fw_allocations, 1, why);
@@ -79,7 +79,8 @@ pub(crate) fn walk(mem: &FwMem, cfg: &FwConfig, va: u64) -> Result<Walked> {
         abi.runtime.shape.size.into(),
         Sharing::Private,
     )?;
-    init.pointer_rw(l.globals, abi.globals.shape.size.into(), Sharing::Coherent)?;
+    // Both sides change the globals while running, yet drivers that work on hardware have them in cached memory.
+    init.pointer_rw(l.globals, abi.globals.shape.size.into(), Sharing::Private)?;
     let globals = init.follow(l.globals, abi.globals.shape)?;
     init.pointer_rw(
         l.fw_status,
