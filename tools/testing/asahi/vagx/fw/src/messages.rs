@@ -88,12 +88,11 @@ fn boot(core: &Core) {
 
 /// A job that takes too long is ended; the worker then reports the timeout.
 fn watchdog(core: &Core) {
-    let late = core
-        .sched()
-        .running
-        .as_ref()
-        .is_some_and(|r| r.since.elapsed() > core.cfg.job_timeout);
-    if late {
+    // The lock is held until the flag is set, so that it cannot hit the next job.
+    let sched = core.sched();
+    if let Some(running) = &sched.running
+        && running.since.elapsed() > core.cfg.job_timeout
+    {
         core.cancel.store(true, Ordering::SeqCst);
     }
 }

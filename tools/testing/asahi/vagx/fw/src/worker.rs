@@ -192,7 +192,11 @@ fn run_gpu(core: &Core, turn: &Turn, command: &ComputeCommand) -> End {
         );
         return end;
     }
-    core.cancel.store(core.stopped(), Ordering::SeqCst);
+    // In this order, as `stop` sets its flag before it cancels.
+    core.cancel.store(false, Ordering::SeqCst);
+    if core.stopped() {
+        return End::Gone;
+    }
     let memory = UatContext {
         uat: core.mem.uat(),
         ctx: job.vm_slot as u8,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use vagx_fw::{FwConfig, GpuEngine};
+
 use crate::common::{Driver, Job, Machine, WorkQueue, config, wait};
 
 fn ready() -> (Machine, Driver) {
@@ -318,6 +320,42 @@ fn stopping_cancels_the_job() {
     let mut q = driver.queue(3);
     driver.submit(&machine, &mut q, 1, 7);
     driver.wait_stamp(&q, 0x100);
+}
+
+/// A job on the real GPU model, whose control stream begins with this word.
+fn on_the_model(word: u64) -> (Machine, Driver, WorkQueue) {
+    let mut machine = Machine::new();
+    let mut driver = Driver::new(&machine);
+    let gpu = GpuEngine::new(vagx_gpu::GpuConfig::default(), machine.trace.clone());
+    machine.start(FwConfig::new(0x8103, [13, 5, 0], Arc::new(gpu)).unwrap());
+    driver.boot(&machine);
+    driver.client(1);
+    let mut q = driver.queue(37);
+    let job = driver.job(&mut q, 1, 0);
+    let stream = driver.r64(job.command + 0x78);
+    machine.mem.w64(driver.user_pa(1, stream), word);
+    driver.enqueue(&mut q, job.command);
+    driver.count(&q, 1);
+    driver.run(&machine, &mut q, 0);
+    (machine, driver, q)
+}
+
+#[test]
+fn the_gpu_model_runs_a_stream() {
+    // "Terminate", Mesa's cmdbuf.xml.
+    let (machine, mut driver, q) = on_the_model(2 << 29);
+    assert_eq!(driver.wait_event()[0], 1);
+    assert_eq!(driver.r32(q.stamp), 0x100);
+    machine.assert_clean();
+}
+
+#[test]
+fn the_gpu_model_names_what_it_lacks() {
+    let (machine, mut driver, _q) = on_the_model(7 << 29);
+    assert_eq!(driver.wait_event()[0], 0);
+    let complaint = &machine.trace.complaints()[0];
+    assert_eq!(complaint.structure, "GPU");
+    assert_eq!(complaint.address, 0x11_0000_0000);
 }
 
 #[test]
