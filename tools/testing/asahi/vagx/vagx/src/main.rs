@@ -118,8 +118,8 @@ fn disasm(file: Option<PathBuf>) -> Result<ExitCode> {
     })
 }
 
-fn main() -> Result<ExitCode> {
-    match Cli::parse().verb {
+fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
         Verb::BootDtb {
             input,
             output,
@@ -137,4 +137,11 @@ fn main() -> Result<ExitCode> {
         Verb::Replay { dir, job } => replay(&dir, job),
         Verb::Disasm { file } => disasm(file),
     }
+}
+
+fn main() -> ExitCode {
+    run(Cli::parse().verb).unwrap_or_else(|e| {
+        eprintln!("vagx: {e:#}");
+        ExitCode::FAILURE
+    })
 }

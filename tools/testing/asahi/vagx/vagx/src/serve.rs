@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use vagx_boot::Layout;
-use vagx_fw::{Capture, FwConfig, GpuEngine, Inject};
+use anyhow::{Context, Result, anyhow};
+use vagx_boot::{FirmwareHalf, Layout};
+use vagx_fw::{Capture, FwConfig, GpuEngine, Inject, Left};
 use vagx_gpu::GpuConfig;
 use vagx_trace::{Config, Level, Trace};
 
@@ -82,9 +82,9 @@ fn faults(names: &[String]) -> Result<(Vec<Fault>, Vec<Inject>)> {
         if let Ok(fault) = name.parse() {
             own.push(fault);
         } else {
-            let inject = name.parse();
+            let inject = name.parse::<Inject>();
             injects
-                .push(inject.with_context(|| format!("the coprocessor's are {}", Fault::NAMES))?);
+                .push(inject.map_err(|e| anyhow!("{e}; the coprocessor's are {}", Fault::NAMES))?);
         }
     }
     Ok((own, injects))
@@ -106,6 +106,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let engine = GpuEngine::new(GpuConfig::default(), trace.clone());
     let mut config = FwConfig::new(machine.chip.id, machine.abi.triple(), Arc::new(engine))?;
     config.faults = injects;
+    config.left = Left {
+        table_entries: FirmwareHalf::new(&layout).entries().to_vec(),
+        blobs: Some(vagx_boot::blobs(&machine, layout.ttbs.base).map(|b| b.bytes().to_vec())),
+    };
     if let Some(dir) = &args.capture {
         let capture = Capture::create(dir, &config);
         config.capture =
