@@ -265,13 +265,22 @@ fn device_control(core: &Core, message: &Record) -> Result<Control> {
         }
         op if op == ops.idle_power_off => "IdlePowerOff",
         op if op == ops.update_idle_ts => "UpdateIdleTS",
-        op if op == ops.configure_perf_counters => "ConfigurePerfCounters",
-        op if op == ops.disable_perf_counters => "DisablePerfCounters",
-        op if op == ops.write32 => "Write32",
+        op if op == ops.configure_perf_counters => {
+            unsupported(abi, message, "ConfigurePerfCounters")
+        }
+        op if op == ops.disable_perf_counters => unsupported(abi, message, "DisablePerfCounters"),
+        op if op == ops.write32 => unsupported(abi, message, "Write32"),
         _ => return Err(message.complain(abi.device_control.opcode, "not a known opcode")),
     };
     core.trace.event("firmware", name, &[]);
     Ok(Control::Other)
+}
+
+/// The firmware would do this, the model does not.
+fn unsupported(abi: &Abi, message: &Record, name: &'static str) -> &'static str {
+    let why = format!("unsupported: {name} is not modelled");
+    message.complain(abi.device_control.opcode, why);
+    name
 }
 
 /// Number in a context's data that says that the firmware has not seen it, and in a message, "all of them".
