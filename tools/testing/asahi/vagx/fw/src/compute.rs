@@ -247,7 +247,12 @@ fn check_start(
     let (l, s) = (&abi.run_compute, &abi.start_compute);
     let cmd = &command.record;
     let embedded = "the structure embedded in the command";
-    start.expect(s.unk_pointer, cmd.at(l.unk_pointee), embedded)?;
+    // m1n1 has it point to the second word of this area, the public driver to the first, and both work on hardware.
+    let pointee = start.get(s.unk_pointer).wrapping_sub(cmd.at(l.unk_pointee));
+    if pointee >= l.unk_pointee.size.into() {
+        let why = "must point to the area after the notifier's address in the command";
+        return Err(start.complain(s.unk_pointer, why));
+    }
     start.expect(s.job_params1, cmd.at(l.job_params1), embedded)?;
     start.expect(s.job_params2, cmd.at(l.job_params2), embedded)?;
     let _ = start.expect(s.unk_flag, cmd.at(l.unk_flag), embedded);

@@ -13,7 +13,7 @@ layout! {
         counter: 0x4, 8;
         vm_slot: 0x10, 4;
         notifier: 0x14, 8;
-        unk_pointee: 0x20, 0x50;
+        unk_pointee: 0x1c, 0x54;
         job_params1: 0x70, 0x150;
         registers: 0x1c0, 8;
         register_count: 0x1c8, 2;

@@ -175,7 +175,7 @@ fn complaints(change: impl FnOnce(&mut Driver, &mut WorkQueue, &Job)) -> Vec<Str
 #[test]
 fn each_wrong_field_of_a_submission_is_named() {
     type Change = fn(&mut Driver, &mut WorkQueue, &Job);
-    let cases: [(&str, Change); 27] = [
+    let cases: [(&str, Change); 28] = [
         ("RunWorkQueueMsg.work_queue+0x4", |_, q, _| q.is_new = false),
         ("RunWorkQueueMsg.work_queue+0x4", |_, q, _| {
             q.info = 0xffff_ffa7_0000_0000
@@ -224,6 +224,9 @@ fn each_wrong_field_of_a_submission_is_named() {
         }),
         ("microsequence.opcode+0x1a8", |d, _, j| {
             d.w32(j.sequence + 0x1a8, 0x100_0001)
+        }),
+        ("StartCompute.unk_pointer+0x4", |d, _, j| {
+            d.w64(j.sequence + 0x4, j.command + 0x70)
         }),
         ("StartCompute.job_params2+0x3c", |d, _, j| {
             d.w64(j.sequence + 0x3c, 0)
