@@ -118,6 +118,7 @@ impl Queue {
         let va = message.work_queue;
         mem.check_rw(message.place, va, l.shape.size.into())?;
         let info = mem.record(message.place, l.shape, va)?;
+        info.show("queues", l);
         let state =
             info.pointer_rw(l.state, abi.ring_state.shape.size.into(), Sharing::Coherent)?;
         let ring_state = info.follow(l.state, abi.ring_state.shape)?;
