@@ -119,6 +119,21 @@ impl Program {
         program
     }
 
+    /// A program of these instructions and a stop, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_instructions(instrs: &[&Instr]) -> Self {
+        let mut uops: Vec<Uop> = instrs.iter().map(|instr| lower(instr, 0)).collect();
+        uops.push(Uop::Stop);
+        let offsets = vec![0; uops.len()];
+        Program {
+            address: 0,
+            code: Vec::new(),
+            uops,
+            offsets,
+            registers: REGISTERS,
+        }
+    }
+
     /// Makes the targets of jumps indices.
     fn resolve(&mut self) {
         for uop in &mut self.uops {

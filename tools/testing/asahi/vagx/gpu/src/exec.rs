@@ -21,6 +21,8 @@ mod mem;
 mod run;
 mod simd;
 mod special;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use lanes::Lanes;
 pub(crate) use run::{Cpu, Outcome};
