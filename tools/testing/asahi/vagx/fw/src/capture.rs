@@ -2,7 +2,7 @@
 
 //! Captures: what the firmware and the GPU were given, job by job. The format is described in `CAPTURE.md`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, BufWriter, Write};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use vagx_uat::{PAGE_SIZE, Uat};
+use vagx_uat::{PAGE_SIZE, Pte, Uat};
 
 use crate::channel::hex;
 use crate::compute::ComputeCommand;
@@ -77,7 +77,7 @@ pub(crate) struct Context {
     pub pages: Vec<Page>,
 }
 
-/// A page that the job, or someone else meanwhile, changed.
+/// A page that the job changed.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Changed(pub Hex, pub u32);
 
@@ -246,7 +246,14 @@ impl Capture {
         });
     }
 
-    pub(crate) fn end(&self, uat: &Uat, result: &Result<JobStats, JobError>) {
+    /// `written` are the pages that the GPU may have changed.
+    pub(crate) fn end(
+        &self,
+        uat: &Uat,
+        written: &Mutex<BTreeSet<u64>>,
+        result: &Result<JobStats, JobError>,
+    ) {
+        let written = written.lock().unwrap_or_else(PoisonError::into_inner);
         self.step(|inner| {
             let Some(mut job) = inner.current.take() else {
                 return Ok(());
@@ -256,16 +263,7 @@ impl Capture {
                 Err(e) => format!("{e:?}"),
             };
             if let Some(before) = job.contexts.last() {
-                let after = inner.context(uat, before.context)?;
-                let old: HashMap<u64, Option<u32>> =
-                    before.pages.iter().map(|p| (p.0.0, p.2)).collect();
-                job.changed = after
-                    .pages
-                    .iter()
-                    .filter_map(|p| p.2.map(|page| (p.0, page)))
-                    .filter(|(va, page)| old.get(&va.0).is_some_and(|o| *o != Some(*page)))
-                    .map(|(va, page)| Changed(va, page))
-                    .collect();
+                job.changed = inner.changed(uat, before, &written)?;
             }
             let name = format!("job-{:06}.json", job.number);
             if let Some(pages) = &mut inner.pages {
@@ -325,6 +323,28 @@ impl Inner {
             ttb1,
             pages,
         })
+    }
+
+    /// Those of the pages `written` that are different now.
+    fn changed(
+        &mut self,
+        uat: &Uat,
+        before: &Context,
+        written: &BTreeSet<u64>,
+    ) -> io::Result<Vec<Changed>> {
+        let mut changed = Vec::new();
+        let mut bytes = vec![0; PAGE_SIZE as usize];
+        for Page(va, pte, old) in &before.pages {
+            if !written.contains(&va.0) || uat.mem().read(Pte(pte.0).address(), &mut bytes).is_err()
+            {
+                continue;
+            }
+            let new = self.store(&bytes)?;
+            if *old != Some(new) {
+                changed.push(Changed(*va, new));
+            }
+        }
+        Ok(changed)
     }
 
     fn write_index(&mut self, dir: &Path) -> io::Result<()> {

@@ -2,11 +2,12 @@
 
 //! The GPU, as the firmware sees it: something that is given a job and a context and says how it ended.
 
+use std::collections::BTreeSet;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use vagx_uat::{Access, Agent, Fault, Uat};
+use vagx_uat::{Access, Agent, Fault, PAGE_SIZE, Uat, canonical};
 
 /// A compute job, in the words of `struct drm_asahi_cmd_compute`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,6 +98,8 @@ pub(crate) struct UatContext<'a> {
     pub uat: &'a Arc<Uat>,
     pub ctx: u8,
     pub cancel: &'a AtomicBool,
+    /// Pages that were asked for to be written, for a capture.
+    pub written: Option<&'a Mutex<BTreeSet<u64>>>,
 }
 
 // SAFETY: `Uat::page` gives a host address of a whole page of the guest's RAM, which stays mapped as long as the
@@ -113,6 +116,11 @@ unsafe impl ContextMemory for UatContext<'_> {
                 agent: Agent::Gpu,
             });
         }
-        self.uat.page(self.ctx, Agent::Gpu, va, access)
+        let page = self.uat.page(self.ctx, Agent::Gpu, va, access)?;
+        if let (Some(written), Access::Write) = (self.written, access) {
+            let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+            written.insert(canonical(va) & !(PAGE_SIZE - 1));
+        }
+        Ok(page)
     }
 }

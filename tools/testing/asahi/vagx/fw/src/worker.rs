@@ -2,6 +2,7 @@
 
 //! The thread that runs commands.
 
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
@@ -197,10 +198,12 @@ fn run_gpu(core: &Core, turn: &Turn, command: &ComputeCommand) -> End {
     if core.stopped() {
         return End::Gone;
     }
+    let written = Mutex::default();
     let memory = UatContext {
         uat: core.mem.uat(),
         ctx: job.vm_slot as u8,
         cancel: &core.cancel,
+        written: core.cfg.capture.is_some().then_some(&written),
     };
     if let Some(capture) = &core.cfg.capture {
         capture.begin(core.mem.uat(), &turn.queue, command);
@@ -212,7 +215,7 @@ fn run_gpu(core: &Core, turn: &Turn, command: &ComputeCommand) -> End {
     }
     drop(span);
     if let Some(capture) = &core.cfg.capture {
-        capture.end(core.mem.uat(), &result);
+        capture.end(core.mem.uat(), &written, &result);
     }
     if core.stopped() {
         return End::Gone;
