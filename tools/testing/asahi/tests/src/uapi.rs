@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The kernel's interface, as `include/uapi/drm/asahi_drm.h` and `include/uapi/drm/drm.h` define
+//! it. It is written down here a second time, so that a change to the header by mistake shows.
+
+use std::mem::size_of;
+
+/// A structure of an ioctl.
+pub trait Ioctl: Copy {
+    /// Its number on DRM's file.
+    const NUMBER: u8;
+    /// Whether the kernel reads it (1), writes it (2) or both (3).
+    const DIRECTION: u32;
+
+    /// The request as ioctl(2) takes it.
+    const REQUEST: u32 = (Self::DIRECTION << 30)
+        | ((size_of::<Self>() as u32) << 16)
+        | (b'd' as u32) << 8
+        | Self::NUMBER as u32;
+}
+
+macro_rules! structs {
+    ($($(#[$meta:meta])* $name:ident $(($number:literal, $direction:literal))? : $size:literal {
+        $($field:ident: $ty:ty),* $(,)?
+    })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default)]
+        #[repr(C)]
+        pub struct $name { $(pub $field: $ty),* }
+
+        const _: () = assert!(size_of::<$name>() == $size);
+
+        $(impl Ioctl for $name {
+            const NUMBER: u8 = $number;
+            const DIRECTION: u32 = $direction;
+        })?
+    )*};
+}
+
+const W: u32 = 1;
+const RW: u32 = 3;
+
+structs! {
+    GetParams(0x40, 1): 24 { param_group: u32, pad: u32, pointer: u64, size: u64 }
+    GetTime(0x41, 3): 16 { flags: u64, gpu_timestamp: u64 }
+    VmCreate(0x42, 3): 24 { kernel_start: u64, kernel_end: u64, vm_id: u32, pad: u32 }
+    VmDestroy(0x43, 1): 8 { vm_id: u32, pad: u32 }
+    VmBind(0x44, 1): 24 { vm_id: u32, num_binds: u32, stride: u32, pad: u32, userptr: u64 }
+    GemCreate(0x45, 3): 24 { size: u64, flags: u32, vm_id: u32, handle: u32, pad: u32 }
+    GemMmapOffset(0x46, 3): 16 { handle: u32, flags: u32, offset: u64 }
+    GemBindObject(0x47, 3): 40 {
+        op: u32, flags: u32, handle: u32, vm_id: u32, offset: u64, range: u64,
+        object_handle: u32, pad: u32,
+    }
+    QueueCreate(0x48, 3): 24 {
+        flags: u32, vm_id: u32, priority: u32, queue_id: u32, usc_exec_base: u64,
+    }
+    QueueDestroy(0x49, 1): 8 { queue_id: u32, pad: u32 }
+    Submit(0x4a, 1): 40 {
+        syncs: u64, cmdbuf: u64, flags: u32, queue_id: u32, in_sync_count: u32,
+        out_sync_count: u32, cmdbuf_size: u32, pad: u32,
+    }
+
+    BindOp: 32 { flags: u32, handle: u32, offset: u64, range: u64, addr: u64 }
+    Sync: 16 { sync_type: u32, handle: u32, timeline_value: u64 }
+    CmdHeader: 8 { cmd_type: u16, size: u16, vdm_barrier: u16, cdm_barrier: u16 }
+    Attachment: 24 { pointer: u64, size: u64, pad: u32, flags: u32 }
+    Timestamp: 8 { handle: u32, offset: u32 }
+    CmdCompute: 64 {
+        flags: u32, sampler_count: u32, cdm_ctrl_stream_base: u64, cdm_ctrl_stream_end: u64,
+        sampler_heap: u64, helper_binary: u32, helper_cfg: u32, helper_data: u64,
+        ts_start: Timestamp, ts_end: Timestamp,
+    }
+
+    GemClose(0x09, 1): 8 { handle: u32, pad: u32 }
+    PrimeHandleToFd(0x2d, 3): 12 { handle: u32, flags: u32, fd: i32 }
+    PrimeFdToHandle(0x2e, 3): 12 { handle: u32, flags: u32, fd: i32 }
+    SyncobjCreate(0xbf, 3): 8 { handle: u32, flags: u32 }
+    SyncobjDestroy(0xc0, 3): 8 { handle: u32, pad: u32 }
+    SyncobjWait(0xc3, 3): 40 {
+        handles: u64, timeout_nsec: i64, count_handles: u32, flags: u32, first_signaled: u32,
+        pad: u32, deadline_nsec: u64,
+    }
+    SyncobjTimelineWait(0xca, 3): 48 {
+        handles: u64, points: u64, timeout_nsec: i64, count_handles: u32, flags: u32,
+        first_signaled: u32, pad: u32, deadline_nsec: u64,
+    }
+    Version(0x00, 3): 64 {
+        major: i32, minor: i32, patchlevel: i32, pad: u32, name_len: u64, name: u64,
+        date_len: u64, date: u64, desc_len: u64, desc: u64,
+    }
+}
+
+const _: () = assert!(Submit::DIRECTION == W && GetTime::DIRECTION == RW);
+
+/// The parameters of the GPU.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Params {
+    pub features: u64,
+    pub gpu_generation: u32,
+    pub gpu_variant: u32,
+    pub gpu_revision: u32,
+    pub chip_id: u32,
+    pub num_dies: u32,
+    pub num_clusters_total: u32,
+    pub num_cores_per_cluster: u32,
+    pub max_frequency_khz: u32,
+    pub core_masks: [u64; 64],
+    pub vm_start: u64,
+    pub vm_end: u64,
+    pub vm_kernel_min_size: u64,
+    pub max_commands_per_submission: u32,
+    pub max_attachments: u32,
+    pub command_timestamp_frequency_hz: u64,
+}
+
+const _: () = assert!(size_of::<Params>() == 592);
+
+pub const GEM_WRITEBACK: u32 = 1 << 0;
+pub const GEM_VM_PRIVATE: u32 = 1 << 1;
+
+pub const BIND_UNBIND: u32 = 1 << 0;
+pub const BIND_READ: u32 = 1 << 1;
+pub const BIND_WRITE: u32 = 1 << 2;
+pub const BIND_SINGLE_PAGE: u32 = 1 << 3;
+
+pub const OBJECT_BIND: u32 = 0;
+pub const OBJECT_UNBIND: u32 = 1;
+pub const OBJECT_TIMESTAMPS: u32 = 1 << 0;
+
+pub const CMD_RENDER: u16 = 0;
+pub const CMD_COMPUTE: u16 = 1;
+pub const SET_COMPUTE_ATTACHMENTS: u16 = 4;
+pub const BARRIER_NONE: u16 = 0xffff;
+
+pub const PRIORITY_MEDIUM: u32 = 1;
+pub const PRIORITY_REALTIME: u32 = 3;
+
+pub const SYNC_BINARY: u32 = 0;
+pub const SYNC_TIMELINE: u32 = 1;
+
+pub const SYNCOBJ_WAIT_ALL: u32 = 1 << 0;
