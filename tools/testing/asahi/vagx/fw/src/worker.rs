@@ -13,6 +13,7 @@ use vagx_uat::{Access, Agent};
 use crate::compute::{self, ComputeCommand};
 use crate::config::Inject;
 use crate::engine::{FaultUnit, JobError, JobStats, UatContext};
+use crate::handoff::NO_CONTEXT;
 use crate::initdata::Booted;
 use crate::layout::queue::command;
 use crate::log::{Event, MEMORY_ERROR, Severity, stats};
@@ -363,6 +364,8 @@ fn try_retire(
     pending: Option<u32>,
 ) -> Result<Option<[u32; 4]>> {
     let abi = core.cfg.abi;
+    // Once the driver knows that the job is over, it may use the context's slot for another.
+    core.handoff.set_current(NO_CONTEXT);
     stamp.write_private(&core.mem)?;
     queue.done(&core.mem, abi)?;
     if let Some(index) = pending {
