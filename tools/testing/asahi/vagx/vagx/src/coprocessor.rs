@@ -61,7 +61,7 @@ struct State {
     rtkit: Rtkit,
     /// Someone is bringing the processor to where CONTROL wants it.
     settling: bool,
-    /// The firmware ends before the processor sleeps; no message is taken until then.
+    /// The firmware ends or starts for a power state; no message is taken until it has.
     resting: bool,
 }
 
@@ -295,10 +295,16 @@ impl Coprocessor {
             inner: Arc::downgrade(&self.inner),
         };
         let application = (self.inner.boot)(port);
-        if let Cpu::Running(slot) = &mut self.state().cpu {
-            *slot = Some(application);
-        }
         self.with_rtkit(|rtkit, _| rtkit.boot());
+        let mut state = self.state();
+        if let Cpu::Running(slot) = &mut state.cpu {
+            *slot = Some(application);
+            state.resting = false;
+            return;
+        }
+        // Stopped meanwhile.
+        drop(state);
+        application.stop();
     }
 
     /// Takes messages of the AP as long as there are some and the processor listens.
@@ -338,25 +344,35 @@ impl Coprocessor {
                     return;
                 }
                 Effect::Start => {
+                    state.resting = true;
                     drop(state);
-                    // The one before has been stopped, or rests for good.
-                    application.stop();
-                    self.start();
+                    let me = self.clone();
+                    thread::spawn(move || {
+                        // The one before has been stopped, or rests for good.
+                        application.stop();
+                        if me.still_runs(&application) {
+                            me.start();
+                            me.pump();
+                        }
+                    });
+                    return;
                 }
             }
         }
     }
 
-    /// The firmware has ended for a power state, unless the processor was stopped meanwhile.
+    /// The firmware has ended for a power state.
     fn asleep(&self, ended: &Arc<dyn Application>, power: u16) {
-        let mut state = self.state();
-        match &state.cpu {
-            Cpu::Running(Some(a)) if Arc::ptr_eq(a, ended) => state.resting = false,
-            _ => return,
+        if self.still_runs(ended) {
+            self.with_rtkit(|rtkit, _| rtkit.stopped(power));
+            self.state().resting = false;
+            self.pump();
         }
-        drop(state);
-        self.with_rtkit(|rtkit, _| rtkit.stopped(power));
-        self.pump();
+    }
+
+    /// The processor has not been stopped since it had this firmware.
+    fn still_runs(&self, firmware: &Arc<dyn Application>) -> bool {
+        matches!(&self.state().cpu, Cpu::Running(Some(a)) if Arc::ptr_eq(a, firmware))
     }
 }
 

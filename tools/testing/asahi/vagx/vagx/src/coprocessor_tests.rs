@@ -174,3 +174,31 @@ fn registers_that_do_not_exist() {
     assert!(b.c.write(0x48, 0));
     assert_eq!(b.trace.complaint_count(), 1);
 }
+
+/// Up, asleep, awake: a fresh firmware, and a fresh boot of RTKit.
+#[test]
+fn quiesce_and_wake() {
+    let b = Bench::new(50, &[Fault::Deaf(u64::MAX)]);
+    b.run(true);
+    assert_eq!(b.receive(), HELLO);
+    {
+        let mut state = b.c.state();
+        state.rtkit.stopped(crate::rtkit::power::QUIESCED);
+    }
+    b.send(0, 0x0060_0000_0000_0220);
+    // The answer to what the test did by hand, then the new boot.
+    b.until(|| b.boots.load(Ordering::SeqCst) == 2);
+    b.until(|| b.receive() == HELLO);
+    b.send(0, 0x0020_0000_000c_000c);
+    b.until(|| b.receive() == Some((0, 0x0080_0000_0000_011f)));
+    assert_eq!(b.trace.complaint_count(), 0);
+    // Stopped while it wakes up.
+    b.c.state().rtkit.stopped(crate::rtkit::power::SLEEP);
+    b.send(0, 0x0060_0000_0000_0220);
+    b.run(false);
+    b.until(|| b.status() & 2 != 0);
+    thread::sleep(Duration::from_millis(120));
+    assert_eq!(b.boots.load(Ordering::SeqCst), 2);
+    assert_eq!(b.status() & 2, 2);
+    b.c.reset();
+}
