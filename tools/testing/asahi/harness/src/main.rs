@@ -1,5 +1,52 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The verbs behind the Makefile.
+//! The verbs behind the Makefile. The bootstrap starts this inside the tool root.
 
-fn main() {}
+mod cache;
+mod context;
+mod kconfig;
+mod kernel;
+mod overlay;
+mod proc;
+mod progress;
+mod qemu;
+mod roots;
+mod vagx;
+mod verbs;
+mod vm;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(about = "The proving ground of the asahi driver; see `make help`")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Verb {
+    /// Run CMD in a fresh guest.
+    Vm,
+    /// An interactive guest.
+    Shell,
+    /// Build the kernel and its modules.
+    Kernel,
+}
+
+fn main() -> ExitCode {
+    let verb = Arguments::parse().verb;
+    let done = context::Context::from_env().and_then(|ctx| match verb {
+        Verb::Vm => verbs::vm(&ctx),
+        Verb::Shell => verbs::shell(&ctx),
+        Verb::Kernel => verbs::kernel(&ctx),
+    });
+    match done {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Where things are and what was asked for. The bootstrap puts both into the environment.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+/// The paths of this run and the parameters that a person gave to make.
+#[derive(Debug)]
+pub struct Context {
+    /// The checkout.
+    pub src: PathBuf,
+    /// Roots and sources that never change, each under the hash of what it was made from.
+    pub cache: PathBuf,
+    /// What is built from the checkout; `make clean` removes it.
+    pub build: PathBuf,
+    /// A small memory file system of this run's own mount namespace: socket paths stay short there
+    /// and nothing is left behind.
+    pub scratch: PathBuf,
+    /// The Debian release of the roots.
+    pub release: String,
+    pub params: Params,
+}
+
+/// What may stand on make's command line.
+#[derive(Debug, Default, Clone)]
+pub struct Params {
+    pub cmd: Option<String>,
+    pub share: Option<PathBuf>,
+    pub timeout: Option<Duration>,
+    pub capture: Option<PathBuf>,
+    pub trace: Option<PathBuf>,
+    pub kconfig: Option<PathBuf>,
+    pub cmdline: Option<String>,
+    pub ksrc: Option<PathBuf>,
+    pub faults: Vec<String>,
+    pub debug: bool,
+    pub wait: bool,
+    pub piglit: bool,
+    /// A built kernel tree to boot as it is, for work on the kernel parts.
+    pub kernel: Option<PathBuf>,
+    /// A built vagx to take as it is.
+    pub vagx: Option<PathBuf>,
+}
+
+fn var(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// A switch such as `DEBUG=1`.
+fn switch(name: &str, default: bool) -> Result<bool> {
+    match var(&format!("ASAHI_{name}")).as_deref() {
+        None => Ok(default),
+        Some("1" | "y" | "yes") => Ok(true),
+        Some("0" | "n" | "no") => Ok(false),
+        Some(other) => bail!("{name}={other}: 0 or 1 is wanted"),
+    }
+}
+
+fn existing(name: &str, want_dir: bool) -> Result<Option<PathBuf>> {
+    let Some(given) = var(&format!("ASAHI_{name}")) else {
+        return Ok(None);
+    };
+    let path = Path::new(&given)
+        .canonicalize()
+        .with_context(|| format!("{name}={given}"))?;
+    if path.is_dir() != want_dir {
+        let kind = if want_dir { "folder" } else { "file" };
+        bail!("{name}={given}: not a {kind}");
+    }
+    Ok(Some(path))
+}
+
+/// A folder for results, made if it is not there.
+fn output_dir(name: &str) -> Result<Option<PathBuf>> {
+    let Some(given) = var(&format!("ASAHI_{name}")) else {
+        return Ok(None);
+    };
+    fs::create_dir_all(&given).with_context(|| format!("{name}={given}"))?;
+    Ok(Some(Path::new(&given).canonicalize()?))
+}
+
+impl Params {
+    fn from_env() -> Result<Self> {
+        let timeout = match var("ASAHI_TIMEOUT") {
+            None => None,
+            Some(text) => match text.parse::<f64>() {
+                Ok(secs) if secs > 0.0 && secs < 1e7 => Some(Duration::from_secs_f64(secs)),
+                _ => bail!("TIMEOUT={text}: a number of seconds is wanted"),
+            },
+        };
+        Ok(Self {
+            cmd: var("ASAHI_CMD"),
+            share: existing("SHARE", true)?,
+            timeout,
+            capture: output_dir("CAPTURE")?,
+            trace: output_dir("TRACE")?,
+            kconfig: existing("KCONFIG", false)?,
+            cmdline: var("ASAHI_CMDLINE"),
+            ksrc: existing("KSRC", true)?,
+            faults: var("ASAHI_FAULT")
+                .map(|v| v.split_whitespace().map(str::to_owned).collect())
+                .unwrap_or_default(),
+            debug: switch("DEBUG", false)?,
+            wait: switch("WAIT", true)?,
+            piglit: switch("PIGLIT", false)?,
+            kernel: existing("KERNEL", true)?,
+            vagx: existing("VAGX", false)?,
+        })
+    }
+}
+
+impl Context {
+    pub fn from_env() -> Result<Self> {
+        let place = |name: &str| {
+            var(name)
+                .map(PathBuf::from)
+                .with_context(|| format!("{name} is not set: start me through make"))
+        };
+        let cache = place("ASAHI_CACHE")?;
+        let context = Self {
+            src: place("ASAHI_SRC")?,
+            build: cache.join("build"),
+            scratch: place("ASAHI_SCRATCH")?,
+            release: var("ASAHI_RELEASE").context("ASAHI_RELEASE is not set")?,
+            cache,
+            params: Params::from_env()?,
+        };
+        fs::create_dir_all(&context.build)
+            .with_context(|| format!("cannot make {}", context.build.display()))?;
+        Ok(context)
+    }
+
+    /// The line of apt's sources that the bootstrap found, if any.
+    pub fn apt_source(&self) -> Option<String> {
+        var("ASAHI_SOURCE")
+    }
+
+    /// This tree's own part of the proving ground.
+    pub fn asahi(&self) -> PathBuf {
+        self.src.join("tools/testing/asahi")
+    }
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The guest's root and other things unpacked from Debian's archive.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cache;
+use crate::context::Context;
+use crate::proc;
+use crate::progress::Progress;
+
+const PACKAGES: &str = include_str!("../guest/packages.list");
+const INIT: &str = include_str!("../guest/init");
+
+/// The oldest Mesa whose asahi drivers speak the upstream interface.
+const MESA: (u32, u32) = (26, 1);
+
+/// The guest's root as images to attach.
+#[derive(Debug)]
+pub struct Guest {
+    pub root: PathBuf,
+    pub piglit: Option<PathBuf>,
+    /// Version of Mesa in it.
+    pub mesa: String,
+}
+
+/// The packages of a list in the repository: one a line, `b:` for backports.
+fn packages(list: &str) -> Vec<String> {
+    list.lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Unpacks packages and what they depend on into `root`, without running anything of theirs.
+pub fn extract(ctx: &Context, root: &Path, arch: &str, list: &[String], log: &Path) -> Result<()> {
+    let release = &ctx.release;
+    let include: Vec<String> = list
+        .iter()
+        .map(|name| match name.strip_prefix("b:") {
+            Some(name) => format!("{name}/{release}-backports"),
+            None => name.clone(),
+        })
+        .collect();
+    let mut debstrap = proc::command("mmdebstrap");
+    debstrap
+        .args(["--mode=root", "--variant=extract", "--skip=check/qemu"])
+        .arg(format!("--architectures={arch}"))
+        .arg(format!("--include={}", include.join(",")))
+        .arg("--aptopt=APT::Sandbox::User \"root\"")
+        .arg(format!(
+            "--setup-hook={}",
+            ctx.asahi().join("bootstrap/backports-hook.sh").display()
+        ));
+    for scheme in ["http", "https"] {
+        if let Ok(proxy) = std::env::var(format!("ASAHI_APT_{scheme}")) {
+            debstrap.arg(format!("--aptopt=Acquire::{scheme}::Proxy \"{proxy}\""));
+        }
+    }
+    debstrap.arg(release).arg(root);
+    if let Some(line) = ctx.apt_source() {
+        debstrap.arg(line);
+    }
+    // In a user namespace with one mapped user nothing can be given to another.
+    debstrap.env("TAR_OPTIONS", "--no-same-owner");
+    proc::run_logged(debstrap, log, "unpacking Debian packages")
+}
+
+/// The guest's root, made if it is not in the cache.
+pub fn guest(ctx: &Context, progress: &mut Progress, piglit: bool) -> Result<Guest> {
+    let key = cache::key([
+        ctx.release.as_bytes(),
+        PACKAGES.as_bytes(),
+        INIT.as_bytes(),
+        include_bytes!("roots.rs"),
+    ]);
+    let dir = cache::entry(&ctx.cache, "guest", &key, |dir| {
+        progress.step("guest root", || make_guest(ctx, dir))
+    })?;
+    let piglit = if piglit {
+        let key = cache::key([ctx.release.as_bytes(), b"piglit 1".as_slice()]);
+        let dir = cache::entry(&ctx.cache, "piglit", &key, |dir| {
+            progress.step("piglit", || make_piglit(ctx, dir))
+        })?;
+        Some(dir.join("piglit.erofs"))
+    } else {
+        None
+    };
+    Ok(Guest {
+        root: dir.join("root.erofs"),
+        piglit,
+        mesa: fs::read_to_string(dir.join("mesa"))?,
+    })
+}
+
+fn make_guest(ctx: &Context, dir: &Path) -> Result<()> {
+    let root = dir.join("root");
+    let log = proc::fresh(&ctx.cache, "guest.log")?;
+    extract(ctx, &root, "arm64", &packages(PACKAGES), &log)?;
+    let mesa = mesa_version(&root)?;
+    finish(&root)?;
+    pack(&root, &dir.join("root.erofs"), &log)?;
+    fs::write(dir.join("mesa"), mesa)?;
+    fs::remove_dir_all(&root)?;
+    Ok(())
+}
+
+/// piglit is four times the rest: an image of its own, which most guests never see.
+fn make_piglit(ctx: &Context, dir: &Path) -> Result<()> {
+    let root = dir.join("root");
+    let log = proc::fresh(&ctx.cache, "piglit.log")?;
+    extract(ctx, &root, "arm64", &["piglit".to_owned()], &log)?;
+    pack(
+        &root.join("usr/lib/aarch64-linux-gnu/piglit"),
+        &dir.join("piglit.erofs"),
+        &log,
+    )?;
+    fs::remove_dir_all(&root)?;
+    Ok(())
+}
+
+fn pack(root: &Path, image: &Path, log: &Path) -> Result<()> {
+    let mut mkfs = proc::command("mkfs.erofs");
+    mkfs.args(["--all-root", "-T0", "-Enoinline_data"]).arg(image).arg(root);
+    proc::run_logged(mkfs, log, "packing the guest root")?;
+    // A guest with large pages reads whole ones, up to the end of its last.
+    let file = fs::OpenOptions::new().write(true).open(image)?;
+    Ok(file.set_len(file.metadata()?.len().next_multiple_of(64 * 1024))?)
+}
+
+/// The Mesa in a root, by the name of its driver library; refused if too old.
+fn mesa_version(root: &Path) -> Result<String> {
+    let dir = root.join("usr/lib/aarch64-linux-gnu");
+    let mut found = None;
+    for item in fs::read_dir(&dir).with_context(|| format!("no {}", dir.display()))? {
+        let name = item?.file_name().to_string_lossy().into_owned();
+        if let Some(version) = name
+            .strip_prefix("libgallium-")
+            .and_then(|rest| rest.strip_suffix(".so"))
+        {
+            found = Some(version.to_owned());
+        }
+    }
+    let version = found.context("the guest root has no Mesa")?;
+    if !new_enough(&version) {
+        bail!(
+            "the archive gave Mesa {version}; {}.{} or later is needed (Debian's backports carry it)",
+            MESA.0,
+            MESA.1
+        );
+    }
+    if !dir.join("libvulkan_asahi.so").exists() {
+        bail!("Mesa {version} of this archive has no Vulkan driver for AGX");
+    }
+    Ok(version)
+}
+
+fn new_enough(version: &str) -> bool {
+    let mut numbers = version
+        .split(['.', '-', '~'])
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (major, minor) >= MESA
+}
+
+/// What the packages' install scripts would have done, as far as a guest needs it.
+fn finish(root: &Path) -> Result<()> {
+    for unread in [
+        "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/icons",
+        "usr/share/bash-completion", "var/cache/apt", "var/lib/apt", "usr/lib/aarch64-linux-gnu/gconv",
+        "usr/lib/aarch64-linux-gnu/perl-base", "usr/share/perl5",
+    ] {
+        match fs::remove_dir_all(root.join(unread)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e)?,
+            _ => {}
+        }
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n")?;
+    fs::write(root.join("etc/group"), "root:x:0:\nvideo:x:44:\nrender:x:105:\nnogroup:x:65534:\n")?;
+    fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n")?;
+    fs::write(root.join("etc/hostname"), "agx\n")?;
+    match fs::remove_file(root.join("etc/resolv.conf")) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e)?,
+        _ => {}
+    }
+    if !root.join("usr/bin/awk").exists() {
+        symlink("gawk", root.join("usr/bin/awk"))?;
+    }
+    for dir in ["asahi", "proc", "sys", "dev", "run", "tmp", "mnt", "root", "usr/lib/modules", "usr/lib/aarch64-linux-gnu/piglit"] {
+        fs::create_dir_all(root.join(dir))?;
+    }
+    let init = root.join("init");
+    fs::write(&init, INIT)?;
+    Ok(fs::set_permissions(init, fs::Permissions::from_mode(0o755))?)
+}
+
+/// What QEMU says of itself.
+pub fn qemu_version() -> Result<String> {
+    let mut qemu = Command::new("qemu-system-aarch64");
+    qemu.arg("--version");
+    let text = proc::output(qemu, "QEMU")?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_have_comments_and_blank_lines() {
+        assert_eq!(packages("# x\n\na\nb:c # why\n"), ["a", "b:c"]);
+        assert!(packages(PACKAGES).contains(&"b:mesa-vulkan-drivers".to_owned()));
+    }
+
+    #[test]
+    fn an_old_mesa_is_refused() {
+        assert!(new_enough("26.1.6-1~bpo13+1"));
+        assert!(new_enough("27.0.0"));
+        assert!(!new_enough("25.0.7-2"));
+        assert!(!new_enough("26.0.9"));
+        assert!(!new_enough("junk"));
+    }
+}
