@@ -150,7 +150,15 @@ impl<S: RingState, M: FromBytes> TxRing<S, M> {
     }
 
     /// Waits until the firmware has read enough for `done`.
-    fn wait(&self, dev: &Device, what: &str, done: impl Fn(u32) -> bool) -> Result {
+    ///
+    /// This ends early with [`ENODEV`] when the firmware is gone.
+    fn wait(
+        &self,
+        dev: &Device,
+        sender: &Sender,
+        what: &str,
+        done: impl Fn(u32) -> bool,
+    ) -> Result {
         let start = Instant::<Monotonic>::now();
 
         loop {
@@ -159,6 +167,9 @@ impl<S: RingState, M: FromBytes> TxRing<S, M> {
             if done(rptr) {
                 barrier::dma_mb(barrier::Full);
                 return Ok(());
+            }
+            if !sender.is_alive() {
+                return Err(ENODEV);
             }
             if start.elapsed() > READ_TIMEOUT {
                 dev_err!(
@@ -176,11 +187,11 @@ impl<S: RingState, M: FromBytes> TxRing<S, M> {
     }
 
     /// Writes a message. The firmware must then be told.
-    fn put(&mut self, dev: &Device, msg: M) -> Result {
+    fn put(&mut self, dev: &Device, sender: &Sender, msg: M) -> Result {
         let next = (self.wptr + 1) % RING_SIZE as u32;
 
         if self.rptr()? == next {
-            self.wait(dev, "make room", |rptr| rptr != next)?;
+            self.wait(dev, sender, "make room", |rptr| rptr != next)?;
         }
 
         self.ring.write(self.wptr as usize, msg)?;
@@ -196,10 +207,10 @@ impl<S: RingState, M: FromBytes> TxRing<S, M> {
     }
 
     /// Waits until the firmware has read all that was written.
-    fn wait_empty(&self, dev: &Device) -> Result {
+    fn wait_empty(&self, dev: &Device, sender: &Sender) -> Result {
         let wptr = self.wptr;
 
-        self.wait(dev, "process a message", |rptr| rptr == wptr)
+        self.wait(dev, sender, "process a message", |rptr| rptr == wptr)
     }
 }
 
@@ -239,7 +250,7 @@ impl Pipe {
     pub(crate) fn send(&self, dev: &Device, sender: &Sender, msg: PipeMsg) -> Result {
         let mut ring = self.ring.lock();
 
-        ring.put(dev, msg)?;
+        ring.put(dev, sender, msg)?;
         // The lock is held so that doorbells are in the order of the messages.
         sender.send(EP_DOORBELL, MSG_TX_DOORBELL | self.doorbell)
     }
@@ -266,8 +277,8 @@ impl DeviceControl {
     }
 
     /// Writes a message for a firmware that does not listen yet.
-    pub(crate) fn put(&self, dev: &Device, msg: DeviceControlMsg) -> Result {
-        self.ring.lock().put(dev, msg)
+    pub(crate) fn put(&self, dev: &Device, sender: &Sender, msg: DeviceControlMsg) -> Result {
+        self.ring.lock().put(dev, sender, msg)
     }
 
     /// Tells the firmware that there are messages.
@@ -276,22 +287,22 @@ impl DeviceControl {
     }
 
     /// Waits until the firmware has read everything.
-    pub(crate) fn wait_empty(&self, dev: &Device) -> Result {
-        self.ring.lock().wait_empty(dev)
+    pub(crate) fn wait_empty(&self, dev: &Device, sender: &Sender) -> Result {
+        self.ring.lock().wait_empty(dev, sender)
     }
 
     /// Sends a message and waits until the firmware has done what it says.
     pub(crate) fn send(&self, dev: &Device, sender: &Sender, msg: DeviceControlMsg) -> Result {
         let mut ring = self.ring.lock();
 
-        ring.put(dev, msg)?;
+        ring.put(dev, sender, msg)?;
         self.ring(sender)?;
-        ring.wait_empty(dev)
+        ring.wait_empty(dev, sender)
     }
 
     /// Sends a message without waiting for anything but room.
     pub(crate) fn post(&self, dev: &Device, sender: &Sender, msg: DeviceControlMsg) -> Result {
-        self.ring.lock().put(dev, msg)?;
+        self.put(dev, sender, msg)?;
         self.ring(sender)
     }
 }
@@ -348,6 +359,7 @@ impl Flusher for FwCtl {
 
         ring.put(
             &self.dev,
+            &self.sender,
             FwCtlMsg {
                 addr: addr.into(),
                 unk_8: 0,
@@ -357,6 +369,6 @@ impl Flusher for FwCtl {
             },
         )?;
         self.sender.send(EP_DOORBELL, MSG_FWCTL)?;
-        ring.wait_empty(&self.dev)
+        ring.wait_empty(&self.dev, &self.sender)
     }
 }

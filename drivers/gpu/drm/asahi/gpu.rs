@@ -349,14 +349,14 @@ impl Gpu {
         let sender = self.sender()?;
 
         self.device_control
-            .put(&self.dev, DeviceControlMsg::initialize(self.abi))?;
+            .put(&self.dev, sender, DeviceControlMsg::initialize(self.abi))?;
         sender.send(
             EP_FIRMWARE,
             MSG_INIT | (self.initdata.gpu_va() & MSG_INIT_ADDRESS),
         )?;
         self.device_control.ring(sender)?;
         channel::kick(sender)?;
-        self.device_control.wait_empty(&self.dev)
+        self.device_control.wait_empty(&self.dev, sender)
     }
 
     /// The GPU is gone. Everything that is under way fails, and nothing is accepted any more.

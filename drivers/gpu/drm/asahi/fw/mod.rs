@@ -16,3 +16,6 @@ pub(crate) mod job;
 pub(crate) mod microseq;
 pub(crate) mod types;
 pub(crate) mod workqueue;
+
+#[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
+mod tests;

@@ -241,7 +241,9 @@ impl Vm {
 
         if let Some(flush) = self.uat.prepare_flush(self) {
             // SAFETY: The pages may be accessed as before, only not cached.
-            unsafe { table.protect(iova, size, prot.shared()) };
+            if unsafe { table.protect(iova, size, prot.shared()) }.is_err() {
+                dev_err!(self.dev(), "cannot make {:#x} uncached\n", iova);
+            }
             self.invalidate(iova, size);
             flush.run(iova, size);
             table.unmap(iova, size);

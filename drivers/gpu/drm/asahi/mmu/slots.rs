@@ -7,10 +7,7 @@
 //! user finds it as it was; it is taken away when another address space needs a slot and there is
 //! no free one, the one that has been idle for longest first.
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::sync::Arc;
 
 use super::{
     Vm,
