@@ -379,13 +379,7 @@ impl Allocation {
         self.chunk.range.start() + self.offset as u64
     }
 
-    /// The size, which is a multiple of the [`GRANULE`].
-    pub(crate) fn size(&self) -> usize {
-        self.size
-    }
-
-    /// The address for the driver. It is valid for [`Allocation::size`] bytes as long as `self`
-    /// exists.
+    /// The address for the driver. It is valid for the size asked for as long as `self` exists.
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         self.chunk.pages.as_ptr().as_ptr().wrapping_add(self.offset)
     }
@@ -474,28 +468,13 @@ impl KernelHeaps {
 pub(crate) struct UserHeaps {
     /// For the GPU alone.
     pub(crate) shared: Arc<Heap>,
-    /// For the GPU and the firmware, which caches it.
-    pub(crate) private: Arc<Heap>,
 }
 
 impl UserHeaps {
     /// Makes heaps in `range`, which must be aligned to pages.
     pub(crate) fn new(vm: &Arc<Vm>, range: Range<u64>) -> Result<Self> {
-        // The tiler names blocks of memory in units of 32 KiB, so the middle is aligned to that.
-        const ALIGN: u64 = 32 << 10;
-
-        let middle = range.start + (range.end.checked_sub(range.start).ok_or(EINVAL)? >> 1);
-        let middle = middle & !(ALIGN - 1);
-        let start = range.start.next_multiple_of(ALIGN);
-
-        if start >= middle {
-            return Err(EINVAL);
-        }
         Ok(Self {
-            shared: Heap::new(vm, start..middle, prot::GPU_SHARED_RW, 512 << 10, false)?,
-            // The pages are flushed when they are unmapped, and nothing but the firmware's own data
-            // of a command is ever in them.
-            private: Heap::new(vm, middle..range.end, prot::GPU_FW_PRIV_RW, 64 << 10, false)?,
+            shared: Heap::new(vm, range, prot::GPU_SHARED_RW, 512 << 10, false)?,
         })
     }
 }

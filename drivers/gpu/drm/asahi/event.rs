@@ -14,6 +14,7 @@
 //! `EventManager::table` is a leaf: handlers are called without it.
 
 use kernel::{
+    fmt,
     new_condvar,
     new_mutex,
     prelude::*,
@@ -68,6 +69,19 @@ impl From<WorkError> for Error {
             WorkError::Killed => ECANCELED,
             WorkError::NoDevice => ENODEV,
             WorkError::Unknown => ENODATA,
+        }
+    }
+}
+
+impl fmt::Display for WorkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("timeout"),
+            Self::Fault(info) => f.write_fmt(fmt!("fault: {}", info)),
+            Self::Killed => f.write_str("killed"),
+            Self::NoDevice => f.write_str("no device"),
+            Self::ChannelError(kind) => f.write_fmt(fmt!("channel error {}", kind)),
+            Self::Unknown => f.write_str("unknown error"),
         }
     }
 }
@@ -143,14 +157,7 @@ impl EventManager {
     }
 
     /// Takes a slot, if there is a free one. Otherwise fails with [`EBUSY`].
-    pub(crate) fn try_alloc(
-        self: &Arc<Self>,
-        handler: &Arc<dyn EventHandler>,
-    ) -> Result<EventSlot> {
-        self.try_alloc_locked(&mut self.table.lock(), handler)
-    }
-
-    fn try_alloc_locked(
+    fn try_alloc(
         self: &Arc<Self>,
         table: &mut Table,
         handler: &Arc<dyn EventHandler>,
@@ -179,7 +186,7 @@ impl EventManager {
         let mut table = self.table.lock();
 
         loop {
-            match self.try_alloc_locked(&mut table, &handler) {
+            match self.try_alloc(&mut table, &handler) {
                 Err(e) if e == EBUSY => {}
                 ret => return ret,
             }
@@ -218,13 +225,6 @@ impl EventManager {
     /// The firmware said that work of a slot failed.
     pub(crate) fn error(&self, slot: u32, value: Option<u32>, error: WorkError) -> Option<Recover> {
         self.handler(slot)?.error(slot, value, error)
-    }
-
-    /// Fails everything that is under way on any slot.
-    pub(crate) fn error_all(&self, error: WorkError) {
-        for slot in 0..NUM_EVENTS as u32 {
-            let _ = self.error(slot, None, error);
-        }
     }
 
     /// There is no GPU any more. Fails everything that is under way, and hands out no more slots.

@@ -470,15 +470,17 @@ impl Gpu {
                 slot,
                 value,
             } => {
+                let error = WorkError::ChannelError(kind);
+
                 dev_err!(
                     dev,
-                    "GPU channel error {} of pipe {}, event slot {}, stamp {:#x}\n",
-                    kind,
+                    "GPU {} of pipe {}: event slot {} fails up to stamp {:#x}\n",
+                    error,
                     pipe,
                     slot,
                     value
                 );
-                self.channel_error(kind, slot, value);
+                self.channel_error(error, slot, value);
             }
             Event::GrowTvb {
                 vm_slot,
@@ -499,10 +501,10 @@ impl Gpu {
 
     /// Reads and tells what the MMU knows about a fault.
     fn fault(&self, dev: &Device<Bound>, sgx: &SgxDevres) -> Option<WorkError> {
-        let info = FaultInfo::read(dev, sgx)?;
+        let error = WorkError::Fault(FaultInfo::read(dev, sgx)?);
 
-        dev_err!(dev, "  {}\n", info);
-        Some(WorkError::Fault(info))
+        dev_err!(dev, "  {}\n", error);
+        Some(error)
     }
 
     /// Fails all that the firmware works on. If the culprit is known, the others were only killed.
@@ -532,9 +534,10 @@ impl Gpu {
 
             dev_err!(
                 self.dev,
-                "  event slot {} fails up to stamp {:#x}\n",
+                "  event slot {} fails up to stamp {:#x}: {}\n",
                 slot,
-                value
+                value,
+                error
             );
             let _ = self.events.error(slot, Some(value), error);
             let _ = globals.set(offset, 0u32);
@@ -569,11 +572,8 @@ impl Gpu {
     }
 
     /// The firmware gave up on a command.
-    fn channel_error(&self, kind: u32, slot: u32, value: u32) {
-        let Some(recover) = self
-            .events
-            .error(slot, Some(value), WorkError::ChannelError(kind))
-        else {
+    fn channel_error(&self, error: WorkError, slot: u32, value: u32) {
+        let Some(recover) = self.events.error(slot, Some(value), error) else {
             return;
         };
         let Ok(sender) = self.sender() else { return };

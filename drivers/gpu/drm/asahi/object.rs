@@ -194,19 +194,6 @@ impl<T: FromBytes> GpuArray<T> {
         self.mem.gpu_va()
     }
 
-    /// The address of an element for the firmware and the GPU.
-    pub(crate) fn va_of(&self, index: usize) -> Result<u64> {
-        if index >= self.len {
-            return Err(ERANGE);
-        }
-        Ok(self.mem.gpu_va() + (index * size_of::<T>()) as u64)
-    }
-
-    /// Number of elements.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// The address of an element for the driver, which is valid as long as `self` exists.
     pub(crate) fn ptr(&self, index: usize) -> Result<*mut T> {
         if index >= self.len {

@@ -18,7 +18,27 @@ use super::{
         Abi, //
     },
     channels::*,
-    initdata::*, //
+    compute::RunCompute,
+    initdata::*,
+    job::{
+        Attachment,
+        EncoderParams,
+        JobMeta,
+        TimestampPointers, //
+    },
+    microseq::{
+        FinalizeCompute,
+        StartCompute,
+        Timestamp, //
+    },
+    workqueue::{
+        Barrier,
+        GpuContextData,
+        Notifier,
+        NotifierList,
+        QueueInfo,
+        RingState, //
+    }, //
 };
 use crate::hw::Generation;
 
@@ -27,7 +47,7 @@ fn abi() -> Result<&'static Abi> {
 }
 
 #[kunit_tests(asahi_fw_layout)]
-mod tests {
+mod layout {
     use super::*;
 
     #[test]
@@ -130,10 +150,31 @@ mod tests {
     }
 
     #[test]
-    fn events_are_decoded() {
-        let mut msg = EventMsg::default();
+    fn work() {
+        assert_eq!(size_of::<RingState>(), 0x60);
+        assert_eq!(size_of::<QueueInfo>(), 0xb8);
+        assert_eq!(size_of::<GpuContextData>(), 0x40);
+        assert_eq!(size_of::<NotifierList>(), 0x18);
+        assert_eq!(size_of::<Notifier>(), 0xb0);
+        // The firmware reads only the first 0x20 bytes of it on G13.
+        assert_eq!(size_of::<Barrier>(), 0x40);
+        assert_eq!(size_of::<RunCompute>(), 0x320);
+        assert_eq!(size_of::<JobMeta>(), 0x2c);
+        assert_eq!(size_of::<EncoderParams>(), 0x28);
+        assert_eq!(size_of::<TimestampPointers>(), 0x10);
+        assert_eq!(size_of::<Attachment>(), 0x10);
+        assert_eq!(size_of::<StartCompute>(), 0x16c);
+        assert_eq!(size_of::<FinalizeCompute>(), 0x7c);
+        assert_eq!(size_of::<Timestamp>(), 0x3c);
+    }
 
-        msg.kind = 8;
+    #[test]
+    fn events_are_decoded() {
+        let mut msg = EventMsg {
+            kind: 8,
+            ..Default::default()
+        };
+
         msg.args[..4].copy_from_slice(&[1, 2, 3, 0x400]);
         assert!(matches!(
             Event::from(&msg),

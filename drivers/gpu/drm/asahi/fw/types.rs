@@ -28,10 +28,6 @@ macro_rules! unaligned {
                 Self(value.to_le_bytes())
             }
 
-            /// Returns the value.
-            pub(crate) const fn get(self) -> $int {
-                <$int>::from_le_bytes(self.0)
-            }
         }
 
         impl From<$int> for $name {
@@ -50,6 +46,13 @@ unaligned! {
 unaligned! {
     /// A `u32` that the firmware does not align.
     U32, u32
+}
+
+impl U64 {
+    /// Returns the value.
+    pub(crate) const fn get(self) -> u64 {
+        u64::from_le_bytes(self.0)
+    }
 }
 
 /// Bytes that mean nothing to the driver, and are zero.

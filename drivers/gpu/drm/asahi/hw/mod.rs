@@ -115,14 +115,9 @@ pub(crate) struct HwConfig {
     pub(crate) max_gps: u32,
     /// Size of the compute preemption buffer.
     pub(crate) compute_preempt_size: usize,
-    /// Size of the third preemption buffer, of compute and of rendering.
-    pub(crate) preempt3_size: usize,
     /// What the firmware has mapped. The index is the firmware's number of the block.
     pub(crate) io_mappings: &'static [Option<IoMapping>],
 }
-
-/// Frequency of the timer that counts everything, in Hz.
-pub(crate) const TIMER_HZ: u64 = 24_000_000;
 
 /// What the GPU's registers say about it.
 pub(crate) struct GpuId {

@@ -82,6 +82,5 @@ const MAX: HwConfig = HwConfig {
     max_cores: 8,
     max_gps: 4,
     compute_preempt_size: 0x3bd00,
-    preempt3_size: 0x20,
     io_mappings: &io_mappings(8, false),
 };

@@ -15,7 +15,6 @@ pub(crate) static T8103: HwConfig = HwConfig {
     max_cores: 8,
     max_gps: 4,
     compute_preempt_size: 0x7f80,
-    preempt3_size: 0x20,
     io_mappings: &[
         IoMapping::rw(0x204d00000, 0x1c000), // Fender
         IoMapping::ro(0x20e100000, 0x4000),  // AIC timer

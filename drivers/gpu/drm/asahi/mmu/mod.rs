@@ -87,8 +87,6 @@ pub(crate) mod kernel_va {
     pub(crate) const SHARED: Range<u64> = 0xffff_ffa8_0000_0000..0xffff_ffaa_0000_0000;
     /// Shared with the driver, and the firmware reads.
     pub(crate) const SHARED_RO: Range<u64> = 0xffff_ffaa_0000_0000..0xffff_ffac_0000_0000;
-    /// Shared with the driver and the GPU.
-    pub(crate) const GPU: Range<u64> = 0xffff_ffac_0000_0000..0xffff_ffae_0000_0000;
     /// Buffers of RTKit: its log and the like.
     pub(crate) const RTKIT: Range<u64> = 0xffff_ffae_0000_0000..0xffff_ffae_1000_0000;
     /// Timestamp buffers of user space.
@@ -110,8 +108,6 @@ pub(crate) mod prot {
     pub(crate) const FW_SHARED_RW: Prot = Prot::FW_RW;
     pub(crate) const FW_SHARED_RO: Prot = Prot::FW_RO;
     pub(crate) const GPU_RO_FW_PRIV_RW: Prot = Prot::FW_RW_GPU_RO.cached();
-    pub(crate) const GPU_FW_SHARED_RW: Prot = Prot::FW_GPU_RW;
-    pub(crate) const GPU_FW_PRIV_RW: Prot = Prot::FW_GPU_RW.cached();
     pub(crate) const GPU_SHARED_RW: Prot = Prot::GPU_RW;
     pub(crate) const FW_MMIO_RW: Prot = Prot::FW_RW.device();
     pub(crate) const FW_MMIO_RO: Prot = Prot::FW_RO.device();

@@ -138,7 +138,7 @@ impl Drop for VmSlot {
 }
 
 #[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
-#[kunit_tests(asahi_mmu_slots)]
+#[kernel::prelude::kunit_tests(asahi_mmu_slots)]
 mod tests {
     use super::*;
 
