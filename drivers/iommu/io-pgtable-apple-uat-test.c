@@ -125,11 +125,11 @@ static void uat_test_config(struct kunit *test)
 	uat_test_refused(test, &cfg);
 
 	cfg = uat_test_cfg(0);
-	cfg.apple_uat_cfg.root = SZ_4K;
+	cfg.apple_uat_cfg.adopt = SZ_4K;
 	uat_test_refused(test, &cfg);
 
 	cfg = uat_test_cfg(0);
-	cfg.apple_uat_cfg.root = BIT_ULL(40);
+	cfg.apple_uat_cfg.adopt = BIT_ULL(40);
 	uat_test_refused(test, &cfg);
 
 	cfg = uat_test_cfg(0);
@@ -424,7 +424,7 @@ static void uat_test_adopt(struct kunit *test)
 	leaf[1] = SZ_8G | 3;
 	memcpy(copy, dir, SZ_16K);
 
-	cfg.apple_uat_cfg.root = virt_to_phys(root);
+	cfg.apple_uat_cfg.adopt = virt_to_phys(root);
 	ops = uat_test_alloc(test, &cfg);
 	KUNIT_EXPECT_EQ(test, cfg.apple_uat_cfg.ttbr, virt_to_phys(root));
 
@@ -464,7 +464,7 @@ static void uat_test_adopt(struct kunit *test)
 
 	/* A block cannot be looked into */
 	root[3] = SZ_64G | 1;
-	cfg.apple_uat_cfg.root = virt_to_phys(root);
+	cfg.apple_uat_cfg.adopt = virt_to_phys(root);
 	ops = uat_test_alloc(test, &cfg);
 	KUNIT_EXPECT_EQ(test, -EEXIST, uat_test_map(ops, UPPER + 3 * SZ_64G,
 						    SZ_1G, SZ_16K, FW_R));

@@ -554,7 +554,7 @@ static phys_addr_t uat_iova_to_phys(struct io_pgtable_ops *ops,
 static struct io_pgtable *uat_alloc_pgtable(struct io_pgtable_cfg *cfg,
 					    void *cookie)
 {
-	phys_addr_t root = cfg->apple_uat_cfg.root;
+	phys_addr_t root = cfg->apple_uat_cfg.adopt;
 	struct uat_io_pgtable *data;
 
 	if (!cfg->coherent_walk || cfg->ias != UAT_IAS ||

@@ -183,7 +183,7 @@ impl IoPageTable<AppleUat> {
             oas,
             ..pin_init::zeroed()
         };
-        cfg.__bindgen_anon_1.apple_uat_cfg.root = root;
+        cfg.__bindgen_anon_1.apple_uat_cfg.adopt = root;
 
         // SAFETY: The configuration has what the format needs, and the root is valid by the safety
         // requirements of this function.
