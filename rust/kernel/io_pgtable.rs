@@ -81,8 +81,8 @@ impl<F: Format> IoPageTable<F> {
     /// # Safety
     ///
     /// `cfg` must be valid for the format `F`, apart from `tlb` and `iommu_dev`.
-    unsafe fn with_config<C: crate::device::DeviceContext>(
-        dev: &(impl RawDevice<C> + ?Sized),
+    unsafe fn with_config(
+        dev: &(impl RawDevice + ?Sized),
         mut cfg: bindings::io_pgtable_cfg,
     ) -> Result<Self> {
         // SAFETY: By the safety requirements of `RawDevice` this is a live `struct device`.

@@ -6,10 +6,7 @@
 
 use crate::{
     bindings,
-    device::{
-        raw::RawDevice,
-        DeviceContext, //
-    },
+    device::raw::RawDevice,
     error::to_result,
     io::{
         memremap::{
@@ -40,10 +37,7 @@ impl ReservedRegion {
     ///
     /// Fails with [`ENODEV`] if the region is disabled, and with [`EINVAL`] or [`ENODATA`] if there
     /// is no such name.
-    pub fn by_name<C: DeviceContext>(
-        dev: &(impl RawDevice<C> + ?Sized),
-        name: &CStr,
-    ) -> Result<Self> {
+    pub fn by_name(dev: &(impl RawDevice + ?Sized), name: &CStr) -> Result<Self> {
         let mut res = bindings::resource::default();
 
         // SAFETY: By the safety requirements of `RawDevice`, the pointer is valid, thus the node is
@@ -60,10 +54,7 @@ impl ReservedRegion {
     }
 
     /// Finds the region number `index` in `memory-region` of a device's node.
-    pub fn by_index<C: DeviceContext>(
-        dev: &(impl RawDevice<C> + ?Sized),
-        index: u32,
-    ) -> Result<Self> {
+    pub fn by_index(dev: &(impl RawDevice + ?Sized), index: u32) -> Result<Self> {
         let mut res = bindings::resource::default();
 
         // SAFETY: As in `by_name()`.

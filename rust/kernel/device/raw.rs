@@ -23,7 +23,7 @@
 //!   `RawDevice<Bound>` is a device that stays *bound*, `RawDevice<Normal>` one that merely exists.
 //! - The function that takes a `RawDevice` says what it keeps. Where the C object must not outlive
 //!   the binding, it borrows: `RtKit<'a, _>` takes `&'a impl RawDevice<Bound>`. Where it needs the
-//!   memory only, it counts: `IoPageTable` takes any `&impl RawDevice<_>` and holds an
+//!   memory only, it counts: `IoPageTable` takes any `&impl RawDevice` and holds an
 //!   [`ARef<Device>`].
 //!
 //! # How it relates to `AsRef<Device<Ctx>>`
@@ -150,10 +150,10 @@ unsafe impl<Ctx: DeviceContext, Own: Implies<Ctx>> RawDevice<Ctx> for Device<Own
 macro_rules! impl_raw_device {
     (unsafe { $( $(#[$attr:meta])* $device:path ),* $(,)? }) => {
         $(
+            $(#[$attr])*
             // SAFETY: By the safety requirement of the macro, this is the `struct device` that is
             // embedded in the bus device, thus it lives as long and never is another one. It is in
             // the same context as the bus device, namely `Own`, thus in `Ctx`.
-            $(#[$attr])*
             unsafe impl<Ctx: DeviceContext, Own: Implies<Ctx>> RawDevice<Ctx> for $device {
                 #[inline]
                 fn as_raw_device(&self) -> *mut bindings::device {
@@ -181,3 +181,123 @@ impl_raw_device!(unsafe {
     #[cfg(CONFIG_USB = "y")]
     crate::usb::Interface<Own>,
 });
+
+#[macros::kunit_tests(rust_device_raw)]
+mod tests {
+    use super::*;
+    use crate::{
+        faux,
+        prelude::*,
+        sync::aref::ARef, //
+    };
+
+    /// The number of references to a device.
+    fn references(dev: &Device) -> i32 {
+        // SAFETY: The pointer is valid, as `dev` is a reference.
+        unsafe { (&raw const (*dev.as_raw()).kobj.kref.refcount.refs.counter).read_volatile() }
+    }
+
+    #[test]
+    fn one_device_in_each_context() -> Result {
+        let registration = faux::Registration::new(c"rust_device_raw", None)?;
+        let bus_device: &faux::Device<Bound> = registration.as_ref();
+        let device: &Device<Bound> = bus_device.as_ref();
+
+        assert_eq!(
+            RawDevice::<Bound>::as_raw_device(bus_device),
+            device.as_raw()
+        );
+        assert_eq!(
+            RawDevice::<Normal>::as_raw_device(bus_device),
+            device.as_raw()
+        );
+        assert_eq!(RawDevice::<Bound>::as_raw_device(device), device.as_raw());
+        assert_eq!(RawDevice::<Normal>::as_raw_device(device), device.as_raw());
+
+        Ok(())
+    }
+
+    #[cfg(CONFIG_IOMMU_IO_PGTABLE_APPLE_UAT)]
+    #[test]
+    fn page_table_counts() -> Result {
+        use crate::io_pgtable::{
+            uat::{
+                Half,
+                Prot, //
+            },
+            AppleUat,
+            IoPageTable, //
+        };
+
+        let registration = faux::Registration::new(c"rust_device_raw", None)?;
+        let bus_device: &faux::Device<Bound> = registration.as_ref();
+        let device: ARef<Device> = AsRef::<Device<Bound>>::as_ref(bus_device).into();
+        let before = references(&device);
+
+        // It cannot be made: nothing is left behind.
+        assert!(IoPageTable::<AppleUat>::new(bus_device, Half::Lower, 39).is_err());
+        assert_eq!(references(&device), before);
+
+        let mut first = IoPageTable::<AppleUat>::new(bus_device, Half::Lower, 40)?;
+        let second = IoPageTable::<AppleUat>::new(bus_device, Half::Upper, 40)?;
+        assert_eq!(references(&device), before + 2);
+        drop(second);
+        assert_eq!(references(&device), before + 1);
+
+        // A page table outlives the device, except for the latter's memory.
+        drop(registration);
+        assert_eq!(references(&device), 2);
+
+        // SAFETY: No hardware uses this.
+        unsafe { first.map(0x4000, 0x1_0000_0000, 0x8000, Prot::GPU_RW, GFP_KERNEL)? };
+        assert_eq!(first.iova_to_phys(0x8001), Some(0x1_0000_4001));
+        // SAFETY: No hardware uses this.
+        let again = unsafe { first.map(0x8000, 0, 0x4000, Prot::GPU_RW, GFP_KERNEL) };
+        assert_eq!(again, Err(EEXIST));
+        assert_eq!(first.unmap(0, 0x10_0000), 0x8000);
+        assert_eq!(first.iova_to_phys(0x8001), None);
+
+        drop(first);
+        assert_eq!(references(&device), 1);
+
+        Ok(())
+    }
+
+    #[cfg(CONFIG_APPLE_RTKIT = "y")]
+    #[test]
+    fn rtkit_borrows() -> Result {
+        use crate::{
+            soc::apple::rtkit::{
+                Mailbox,
+                NoBuffer,
+                Operations,
+                RtKit, //
+            },
+            sync::Arc, //
+        };
+
+        struct Data(#[expect(dead_code)] Arc<()>);
+
+        #[vtable]
+        impl Operations for Data {
+            type Buffer = NoBuffer;
+        }
+
+        let registration = faux::Registration::new(c"rust_device_raw", None)?;
+        let bus_device: &faux::Device<Bound> = registration.as_ref();
+        let device: ARef<Device> = AsRef::<Device<Bound>>::as_ref(bus_device).into();
+        let before = references(&device);
+
+        // The device has no mailbox. The data is dropped, and nothing is left behind.
+        let count = Arc::new((), GFP_KERNEL)?;
+        for mailbox in [Mailbox::Index(0), Mailbox::Name(c"mbox")] {
+            // SAFETY: It is dropped at once, if there is one at all.
+            let rtkit = unsafe { RtKit::<Data>::new(bus_device, mailbox, Data(count.clone())) };
+            assert!(rtkit.is_err());
+        }
+        assert!(Arc::into_unique_or_drop(count).is_some());
+        assert_eq!(references(&device), before);
+
+        Ok(())
+    }
+}

@@ -11,10 +11,7 @@ use super::{
 use crate::{
     alloc,
     bindings,
-    device::{
-        raw::RawDevice,
-        DeviceContext, //
-    },
+    device::raw::RawDevice,
     error::to_result,
     io::PhysAddr,
     prelude::*,
@@ -128,11 +125,7 @@ impl IoPageTable<AppleUat> {
     /// Makes an empty page table.
     ///
     /// `oas` is the number of bits of a physical address: 40 or 42, depending on the chip.
-    pub fn new<C: DeviceContext>(
-        dev: &(impl RawDevice<C> + ?Sized),
-        half: Half,
-        oas: u32,
-    ) -> Result<Self> {
+    pub fn new(dev: &(impl RawDevice + ?Sized), half: Half, oas: u32) -> Result<Self> {
         // SAFETY: There is no root to adopt.
         unsafe { Self::with_root(dev, half, oas, 0) }
     }
@@ -148,8 +141,8 @@ impl IoPageTable<AppleUat> {
     /// - `root` must be the address of a table in memory that was set aside for this purpose. The
     ///   table, and the tables it leads to, must stay there for as long as the page table lives.
     /// - Nothing but the page table may change them in that time.
-    pub unsafe fn adopt<C: DeviceContext>(
-        dev: &(impl RawDevice<C> + ?Sized),
+    pub unsafe fn adopt(
+        dev: &(impl RawDevice + ?Sized),
         half: Half,
         oas: u32,
         root: PhysAddr,
@@ -165,8 +158,8 @@ impl IoPageTable<AppleUat> {
     /// # Safety
     ///
     /// As for [`IoPageTable::adopt`], unless `root` is zero.
-    unsafe fn with_root<C: DeviceContext>(
-        dev: &(impl RawDevice<C> + ?Sized),
+    unsafe fn with_root(
+        dev: &(impl RawDevice + ?Sized),
         half: Half,
         oas: u32,
         root: PhysAddr,

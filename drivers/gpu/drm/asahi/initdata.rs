@@ -64,7 +64,7 @@ pub(crate) struct Blobs {
 
 impl Blobs {
     fn load_one(dev: &Device<Bound>, name: &'static CStr, size: usize) -> Result<KVVec<u8>> {
-        let region = ReservedRegion::by_name::<Bound>(dev, name).inspect_err(|_| {
+        let region = ReservedRegion::by_name(dev, name).inspect_err(|_| {
             dev_err!(dev, "the memory region {:?} is missing\n", name);
         })?;
 

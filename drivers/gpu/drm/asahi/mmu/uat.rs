@@ -328,7 +328,7 @@ pub(crate) struct Uat {
 
 impl Uat {
     fn region(dev: &Device<Bound>, name: &'static CStr, size: usize) -> Result<ReservedRegion> {
-        let region = ReservedRegion::by_name::<Bound>(dev, name).inspect_err(|_| {
+        let region = ReservedRegion::by_name(dev, name).inspect_err(|_| {
             dev_err!(dev, "the memory region {:?} is missing\n", name);
         })?;
 
