@@ -12,7 +12,7 @@
 /* From this number of pages on, one invalidation of the ASID costs less */
 #define APPLE_UAT_TLB_MAX_PAGES		64
 
-static bool apple_uat_has_tlbios(void)
+static inline bool apple_uat_has_tlbios(void)
 {
 	u64 isar0 = read_sanitised_ftr_reg(SYS_ID_AA64ISAR0_EL1);
 

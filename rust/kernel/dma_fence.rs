@@ -478,6 +478,9 @@ impl<T: FenceCallback> Drop for FenceCb<T> {
 }
 
 impl<T: FenceCallback> CbInner<T> {
+    /// # Safety
+    ///
+    /// To be called by the C side, when the fence that this was added to is signalled.
     unsafe extern "C" fn call(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
         // SAFETY: `cb` is the field of a `CbInner<T>`, since it was added with this function. It
         // exists, because `ArmedCb` waits for it to be called or removes it.

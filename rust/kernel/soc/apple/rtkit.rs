@@ -197,6 +197,9 @@ impl<T: Operations> Callbacks<T> {
         (&this.data, dev)
     }
 
+    /// # Safety
+    ///
+    /// To be called by the C side as a callback of an [`RtKit`].
     unsafe extern "C" fn crashed(cookie: *mut c_void, log: *const c_void, size: usize) {
         // SAFETY: We are in a callback.
         let (data, dev) = unsafe { Self::from_cookie(cookie) };
@@ -212,6 +215,9 @@ impl<T: Operations> Callbacks<T> {
         data.crashed(dev, log);
     }
 
+    /// # Safety
+    ///
+    /// To be called by the C side as a callback of an [`RtKit`].
     unsafe extern "C" fn recv_message(cookie: *mut c_void, endpoint: u8, message: u64) {
         // SAFETY: We are in a callback.
         let (data, dev) = unsafe { Self::from_cookie(cookie) };
@@ -219,6 +225,9 @@ impl<T: Operations> Callbacks<T> {
         data.recv_message(dev, endpoint, message);
     }
 
+    /// # Safety
+    ///
+    /// To be called by the C side as a callback of an [`RtKit`].
     unsafe extern "C" fn recv_message_early(
         cookie: *mut c_void,
         endpoint: u8,
@@ -230,6 +239,9 @@ impl<T: Operations> Callbacks<T> {
         data.recv_message_early(dev, endpoint, message)
     }
 
+    /// # Safety
+    ///
+    /// To be called by the C side as a callback of an [`RtKit`].
     unsafe extern "C" fn shmem_setup(
         cookie: *mut c_void,
         bfr: *mut bindings::apple_rtkit_shmem,
@@ -266,6 +278,9 @@ impl<T: Operations> Callbacks<T> {
         })
     }
 
+    /// # Safety
+    ///
+    /// To be called by the C side as a callback of an [`RtKit`].
     unsafe extern "C" fn shmem_destroy(
         _cookie: *mut c_void,
         bfr: *mut bindings::apple_rtkit_shmem,
