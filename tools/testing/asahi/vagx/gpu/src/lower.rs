@@ -397,14 +397,17 @@ fn reduce(instr: &Instr, quad: bool) -> Result<Uop, Refused> {
         30 => Reduce::UMax,
         _ => return Err("subgroup operation"),
     };
-    let s = source(instr, 0)?;
+    let d = dest(instr)?;
+    // The destination decides: an immediate has no width of its own.
+    let half = d.bits() == 16;
+    let a = val(&source(instr, 0)?)?;
     Ok(Uop::Reduce {
-        d: dest(instr)?,
+        d,
         op,
         quad,
         prefix: instr.flag("prefix"),
-        half: s.size == 16,
-        a: val(&s)?,
+        half,
+        a,
     })
 }
 

@@ -160,3 +160,46 @@ fn more_vectors() {
         );
     }
 }
+
+/// Times single instructions: `cargo test --release -p vagx-gpu --lib speed -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn speed() {
+    let cases = [
+        "3a0d4022249a0700", // ffma r3 = r0 * r1 + r2
+        "2a8dc0421800",
+        "7e0d4622a500",
+        "0e3d6c266d000200",
+        "62fdcdccd8414010",
+        "9e0bc65e6c410000",
+    ];
+    for code in cases {
+        let bytes: Vec<u8> = (0..code.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&code[i..i + 2], 16).unwrap())
+            .collect();
+        let instr = match decode(&bytes) {
+            Ok(instr) => instr,
+            Err(error) => {
+                println!("{code}: {error}");
+                continue;
+            }
+        };
+        let program = Program::of_instructions(&[&instr; 1000]);
+        for cpu in [Cpu::Baseline, Cpu::detect(false)] {
+            let mut launch = launch();
+            let mut simd = Simd::new();
+            prepare(&mut simd, &mut launch, 1);
+            simd.set_exec(u32::MAX);
+            let mut context = Context::new(&launch, &Nothing, 0);
+            let start = std::time::Instant::now();
+            let rounds = 3000;
+            for _ in 0..rounds {
+                simd.pc = 0;
+                simd.run(cpu, &program, &mut context);
+            }
+            let each = start.elapsed().as_nanos() as f64 / f64::from(rounds) / 1000.0;
+            println!("{each:6.1} ns {cpu:?} {instr:?}");
+        }
+    }
+}
