@@ -28,12 +28,16 @@
 #include <linux/iopoll.h>
 #include <linux/irq.h>
 #include <linux/irqdomain.h>
+#include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/of.h>
 #include <linux/of_platform.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/pm_domain.h>
+#include <linux/time64.h>
+
+#include <asm/arch_timer.h>
 
 #include <dt-bindings/interrupt-controller/apple-aic.h>
 
@@ -49,6 +53,7 @@
 #define   VAGX_CONTRACT_VALUE	1
 #define VAGX_CHIP		0x08
 #define VAGX_ABI(n)		(0x0c + 4 * (n))
+#define VAGX_GUEST_TIME		0x20
 #define VAGX_IRQ_MASK_SET	0x44
 #define VAGX_IRQ_MASK_CLR	0x48
 
@@ -534,6 +539,17 @@ static int vagx_read_straps(struct vagx *vagx)
 	return 0;
 }
 
+/*
+ * On the chip, the GPU and the CPUs read the same counter, and user space compares
+ * their times. Here only the guest knows what its counter reads.
+ */
+static void vagx_tell_time(struct vagx *vagx)
+{
+	writeq(mul_u64_u32_div(__arch_counter_get_cntvct(), NSEC_PER_SEC,
+			       arch_timer_get_cntfrq()),
+	       vagx->regs + VAGX_GUEST_TIME);
+}
+
 static int vagx_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct device *dev = &pdev->dev;
@@ -558,6 +574,7 @@ static int vagx_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		return ret;
 
+	vagx_tell_time(vagx);
 	pci_set_master(pdev);
 
 	ret = vagx_init_nodes(vagx);

@@ -49,6 +49,8 @@ mod straps {
     pub const VERSION: u64 = 0x04;
     pub const CHIP: u64 = 0x08;
     pub const ABI: u64 = 0x0c;
+    /// Written by the guest: its counter, in nanoseconds.
+    pub const GUEST_TIME: u64 = 0x20;
     pub const IRQ_PENDING: u64 = 0x40;
     pub const IRQ_MASK_SET: u64 = 0x44;
     pub const IRQ_MASK_CLEAR: u64 = 0x48;
@@ -60,23 +62,23 @@ mod straps {
     pub const VERSION_VALUE: u32 = 1;
 }
 
-/// Time as the guest's counter has it: from the machine's start.
+/// Time as the guest's counter has it: what it was when the guest told it, and what has passed since.
 #[derive(Clone)]
-pub struct Clock(Arc<Mutex<Instant>>);
+pub struct Clock(Arc<Mutex<(Instant, u64)>>);
 
 impl Clock {
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        Self(Arc::new(Mutex::new((Instant::now(), 0))))
     }
 
-    fn restart(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn set(&self, nanoseconds: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), nanoseconds);
     }
 
     /// Ticks at the SoC's 24 MHz.
     pub fn ticks(&self) -> u64 {
-        let start = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (start.elapsed().as_nanos() * 3 / 125) as u64
+        let (since, base) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ((u128::from(base) + since.elapsed().as_nanos()) * 3 / 125) as u64
     }
 }
 
@@ -256,6 +258,7 @@ impl Soc {
         match offset {
             straps::IRQ_MASK_SET => self.lines.mask_set(value as u32),
             straps::IRQ_MASK_CLEAR => self.lines.mask_clear(value as u32),
+            straps::GUEST_TIME => self.env.clock.set(value),
             _ => self.mention(region::BAR2, offset, "write"),
         }
     }
@@ -326,7 +329,7 @@ impl Device for Soc {
         self.lines.reset();
         self.config.reset();
         self.env.fault.set(0);
-        self.env.clock.restart();
+        self.env.clock.set(0);
         self.booted = false;
         self.boot();
     }

@@ -335,3 +335,13 @@ fn wild_guest() {
     assert_eq!(g.read(0, 0x240_0048, 4), 0x2e);
     assert!(g.finish() > 0);
 }
+
+#[test]
+fn clock_goes_on_from_what_the_guest_said() {
+    let clock = Clock::new();
+    clock.set(1_000_000_000);
+    let ticks = clock.ticks();
+    assert!((24_000_000..24_000_000 * 60).contains(&ticks));
+    clock.set(u64::MAX);
+    assert!(clock.ticks() > ticks);
+}
