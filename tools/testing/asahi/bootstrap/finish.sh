@@ -9,6 +9,10 @@ cd "$1"
 
 rm -rf usr/share/doc usr/share/man usr/share/locale usr/share/info usr/share/icons usr/share/sounds var/cache/apt
 
+# The guest's libraries are linked against; nothing runs the compiler that comes with its Rust.
+[ "$(dpkg --print-architecture)" = arm64 ] ||
+	rm -f usr/lib/aarch64-linux-gnu/libLLVM* usr/lib/aarch64-linux-gnu/librustc_driver* usr/lib/aarch64-linux-gnu/libz3*
+
 cp usr/share/base-passwd/passwd.master etc/passwd
 cp usr/share/base-passwd/group.master etc/group
 : >etc/resolv.conf
@@ -30,7 +34,7 @@ alternative yacc bison.yacc
 alternative which which.debianutils
 alternative pager more
 
-for tool in usr/lib/llvm-21/bin/clang usr/bin/rustc usr/bin/cargo usr/bin/bindgen usr/bin/qemu-system-aarch64 usr/bin/mkfs.erofs; do
+for tool in usr/lib/llvm-21/bin/clang usr/bin/rustc usr/lib/rustlib/aarch64-unknown-linux-gnu usr/bin/cargo usr/bin/bindgen usr/bin/qemu-system-aarch64 usr/bin/mkfs.erofs; do
 	[ -x "$tool" ] || { echo "the archive gave no $tool"; exit 1; }
 done
 ldconfig -r . 2>/dev/null || /sbin/ldconfig -r .

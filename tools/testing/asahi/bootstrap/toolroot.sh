@@ -57,6 +57,10 @@ for scheme in http https; do
 	[ -z "$proxy" ] || set -- "$@" --aptopt="Acquire::$scheme::Proxy \"$proxy\""
 done
 
+# Programs for the guest link against its libraries, whatever this machine is.
+arch=$(dpkg --print-architecture)
+[ "$arch" = arm64 ] || set -- "$@" --architectures="$arch,arm64"
+
 say "tool root: unpacking Debian $release and its backports${line:+ from $(echo "$line" | sed 's/^deb \(\[.*\] \)\{0,1\}\([^ ]*\) .*/\2/')} (a minute or two; log in $log)"
 # Unpacked and not installed: it needs no second user id and half the time. --no-same-owner makes
 # everything the (mapped) root's own. Backports are a second line beside whatever the first one is.

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What runs in the guest and comes from this tree: the vector addition and the tests of the
+//! driver's interface.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::context::Context;
+use crate::proc;
+use crate::progress::Progress;
+use crate::vagx;
+
+const RUST_TARGET: &str = "aarch64-unknown-linux-gnu";
+
+/// clang as a compiler and as a linker for the guest; the tool root has the libraries.
+const TARGET: [&str; 2] = ["--target=aarch64-linux-gnu", "-fuse-ld=lld"];
+
+/// The compiler's command line up to the file to compile.
+pub fn cc() -> Command {
+    let mut clang = proc::command("clang");
+    clang.args(TARGET);
+    clang.args(["-std=c17", "-O2", "-Wall", "-Wextra", "-Wpedantic"]);
+    clang
+}
+
+/// Builds the programs and gives the folder that they are in.
+pub fn build(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
+    let dir = ctx.build.join("programs");
+    let log = proc::fresh(&ctx.build.join("logs"), "programs.log")?;
+    progress.step("guest programs", || {
+        fs::create_dir_all(&dir)?;
+        vecadd(ctx, &dir, &log)?;
+        tests(ctx, &dir, &log)
+    })?;
+    Ok(dir)
+}
+
+fn vecadd(ctx: &Context, dir: &Path, log: &Path) -> Result<()> {
+    let mut clang = cc();
+    clang
+        .arg("-o")
+        .arg(dir.join("vecadd"))
+        .arg(ctx.asahi().join("programs/vecadd.c"))
+        // The loader of OpenCL drivers comes without the name that developers link by.
+        .arg("-l:libOpenCL.so.1");
+    proc::run_logged(clang, log, "the build of vecadd")
+}
+
+fn tests(ctx: &Context, dir: &Path, log: &Path) -> Result<()> {
+    let flags: Vec<String> = TARGET.iter().map(|f| format!("-Clink-arg={f}")).collect();
+    let mut cargo = proc::command("cargo");
+    cargo
+        .current_dir(ctx.asahi())
+        .args(["build", "--locked", "-p", "asahi-tests", "--target", RUST_TARGET])
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "clang")
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags.join(" "));
+    proc::run_logged(cargo, log, "the build of the interface's tests")?;
+    let built = vagx::target(ctx).join(RUST_TARGET).join("debug/asahi-tests");
+    let mut strip = Command::new("llvm-strip");
+    strip.arg("-o").arg(dir.join("asahi-tests")).arg(built);
+    proc::output(strip, "llvm-strip")?;
+    Ok(())
+}
