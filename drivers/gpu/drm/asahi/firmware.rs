@@ -166,8 +166,9 @@ impl<'a> Firmware<'a> {
         this.asc.update(CPU_CONTROL, |reg| reg.with_run(true));
         this.gpu.uat().wait_for_firmware()?;
 
-        this.rtkit.boot().inspect_err(|_| {
-            dev_err!(dev, "timed out waiting for the firmware to boot\n");
+        this.rtkit.boot().inspect_err(|e| match *e {
+            ETIME | ETIMEDOUT => dev_err!(dev, "timed out waiting for the firmware to boot\n"),
+            _ => dev_err!(dev, "the firmware does not boot as RTKit does\n"),
         })?;
         for endpoint in [EP_FIRMWARE, EP_DOORBELL] {
             this.rtkit.start_endpoint(endpoint).inspect_err(|_| {

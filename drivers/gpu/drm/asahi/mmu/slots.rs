@@ -65,8 +65,9 @@ impl Slots {
         self.position(owner).map(Self::number)
     }
 
-    /// Takes a slot for an address space. Returns [`None`] if all are busy.
-    pub(super) fn take(&mut self, owner: u64) -> Option<Found> {
+    /// Takes a slot for an address space, but not `avoid` if it is another's. Returns [`None`] if
+    /// all are busy.
+    pub(super) fn take(&mut self, owner: u64, avoid: Option<u32>) -> Option<Found> {
         if let Some(index) = self.position(owner) {
             let slot = self.slots.get_mut(index)?;
 
@@ -79,7 +80,7 @@ impl Slots {
             .slots
             .iter_mut()
             .enumerate()
-            .filter(|(_, slot)| slot.users == 0)
+            .filter(|(index, slot)| slot.users == 0 && avoid != Some(Self::number(*index)))
             .min_by_key(|(_, slot)| (slot.owner != 0, slot.idle_since))?;
 
         slot.owner = owner;
@@ -152,10 +153,10 @@ mod tests {
     fn slots_are_kept_while_idle() {
         let mut slots = Slots::new();
 
-        assert_eq!(number(slots.take(1)), Some(1));
-        assert_eq!(number(slots.take(2)), Some(2));
+        assert_eq!(number(slots.take(1, None)), Some(1));
+        assert_eq!(number(slots.take(2, None)), Some(2));
         assert!(slots.put(1));
-        assert!(matches!(slots.take(1), Some(Found::Kept(1))));
+        assert!(matches!(slots.take(1, None), Some(Found::Kept(1))));
     }
 
     #[test]
@@ -163,23 +164,33 @@ mod tests {
         let mut slots = Slots::new();
 
         for owner in 1..=USER_SLOTS as u64 {
-            assert!(matches!(slots.take(owner), Some(Found::New(_))));
+            assert!(matches!(slots.take(owner, None), Some(Found::New(_))));
         }
-        assert!(slots.take(1000).is_none());
+        assert!(slots.take(1000, None).is_none());
         assert!(slots.put(7));
         assert!(slots.put(3));
-        assert_eq!(number(slots.take(1000)), Some(7));
+        assert_eq!(number(slots.take(1000, None)), Some(7));
         assert_eq!(slots.of(7), None);
-        assert_eq!(number(slots.take(1001)), Some(3));
-        assert!(slots.take(1002).is_none());
+        assert_eq!(number(slots.take(1001, None)), Some(3));
+        assert!(slots.take(1002, None).is_none());
+    }
+
+    #[test]
+    fn a_slot_can_be_avoided() {
+        let mut slots = Slots::new();
+
+        assert_eq!(number(slots.take(1, Some(1))), Some(2));
+        assert!(matches!(slots.take(1, Some(2)), Some(Found::Kept(2))));
+        assert_eq!(number(slots.take(2, Some(1))), Some(3));
+        assert_eq!(number(slots.take(3, None)), Some(1));
     }
 
     #[test]
     fn users_are_counted() {
         let mut slots = Slots::new();
 
-        assert!(slots.take(5).is_some());
-        assert!(slots.take(5).is_some());
+        assert!(slots.take(5, None).is_some());
+        assert!(slots.take(5, None).is_some());
         assert!(!slots.put(5));
         assert!(slots.put(5));
         assert_eq!(slots.evict(5), Some(1));

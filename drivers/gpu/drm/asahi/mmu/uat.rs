@@ -32,7 +32,13 @@ use kernel::{
         CondVarTimeoutResult,
         Mutex, //
     },
-    time::msecs_to_jiffies, //
+    time::{
+        delay::fsleep,
+        msecs_to_jiffies,
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
 };
 
 use super::{
@@ -69,6 +75,9 @@ const _: () = assert!(kernel_va::MMIO.end - kernel_va::PRIVATE.start == 1 << 36)
 
 /// How long to wait for a slot.
 const SLOT_TIMEOUT_MS: u32 = 5000;
+
+/// How long the firmware may take to leave an address space that has nothing to do any more.
+const LEAVE_TIMEOUT: Delta = Delta::from_millis(100);
 
 /// How the firmware is asked to flush its cache.
 pub(crate) trait Flusher: Send + Sync {
@@ -161,7 +170,16 @@ impl UatInner {
                 return Err(ENODEV);
             }
 
-            match state.slots.take(vm.id) {
+            // The firmware may still be in a slot that is not in use any more. Its owner may have
+            // it back, but nobody else.
+            let avoid = match state.slots.of(vm.id) {
+                Some(_) => None,
+                None => state
+                    .handoff
+                    .locked(&self.dev, || state.handoff.current_slot())??,
+            };
+
+            match state.slots.take(vm.id, avoid) {
                 Some(Found::Kept(slot)) => return Ok(VmSlot::new(vm.clone(), slot)),
                 Some(Found::New(slot)) => {
                     if let Err(e) = self.fill_slot(&state, vm, slot) {
@@ -188,17 +206,35 @@ impl UatInner {
     fn fill_slot(&self, state: &State, vm: &Vm, slot: u32) -> Result {
         let ttb0 = vm.root | TTBR_VALID | u64::from(slot) << TTBR_ASID_SHIFT;
 
-        state.handoff.locked(&self.dev, || {
-            if state.handoff.current_slot()? == Some(slot) {
-                dev_err!(self.dev, "the firmware still uses the idle slot {}\n", slot);
-                return Err(EBUSY);
-            }
-            state.set_ttbat(slot, ttb0, 0)
-        })??;
+        state
+            .handoff
+            .locked(&self.dev, || state.set_ttbat(slot, ttb0, 0))??;
 
         // Nothing of the slot's former owner may be left.
         tlb::flush_asid(slot as u8);
         Ok(())
+    }
+
+    /// Clears the entry of a slot in the TTBAT when the firmware is not in it.
+    fn leave_slot(&self, state: &State, slot: u32) -> Result {
+        let start = Instant::<Monotonic>::now();
+
+        loop {
+            let left = state.handoff.locked(&self.dev, || {
+                if state.handoff.current_slot()? == Some(slot) {
+                    return Ok(false);
+                }
+                state.set_ttbat(slot, 0, 0).map(|()| true)
+            })??;
+
+            if left {
+                return Ok(());
+            }
+            if start.elapsed() > LEAVE_TIMEOUT {
+                return Err(ETIMEDOUT);
+            }
+            fsleep(Delta::from_micros(100));
+        }
     }
 
     pub(super) fn put_slot(&self, vm: &Vm) {
@@ -215,15 +251,13 @@ impl UatInner {
         };
 
         if state.live {
-            let ret = state.handoff.locked(&self.dev, || {
-                if state.handoff.current_slot()? == Some(slot) {
-                    dev_err!(self.dev, "the firmware still uses the idle slot {}\n", slot);
-                }
-                state.set_ttbat(slot, 0, 0)
-            });
-
-            if ret.and_then(|ret| ret).is_err() {
-                // The tables go away, so the hardware must not find them, lock or not.
+            if self.leave_slot(&state, slot).is_err() {
+                dev_err!(
+                    self.dev,
+                    "timed out waiting for the firmware to leave the address space slot {}\n",
+                    slot
+                );
+                // The tables go away, so the hardware must not find them nevertheless.
                 let _ = state.set_ttbat(slot, 0, 0);
             }
             tlb::flush_asid(slot as u8);
@@ -254,7 +288,7 @@ impl UatInner {
                 if current != Ok(Ok(Some(slot))) {
                     return None;
                 }
-                state.slots.take(vm.id);
+                state.slots.take(vm.id, None);
                 (slot, Some(vm))
             }
         };
