@@ -57,4 +57,10 @@ module! {
     authors: ["The asahi driver authors"],
     description: "DRM driver for Apple AGX GPUs",
     license: "Dual MIT/GPL",
+    params: {
+        job_timeout_ms: u32 {
+            default: 100_000,
+            description: "Milliseconds after which a job that the firmware says nothing of fails",
+        },
+    },
 }

@@ -262,6 +262,7 @@ fn batch(commands: &[BuiltCommand], tail: &Tail, events: u32) -> Result<Batch> {
     Ok(Batch {
         entries,
         events,
+        first: tail.nth(1),
         last: tail.nth(events),
     })
 }

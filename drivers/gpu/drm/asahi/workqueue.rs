@@ -75,6 +75,8 @@ pub(crate) struct Batch {
     pub(crate) entries: KVec<u64>,
     /// The number of them that have a stamp value.
     pub(crate) events: u32,
+    /// The stamp value of the first of those.
+    pub(crate) first: u32,
     /// The stamp value of the last of those.
     pub(crate) last: u32,
 }

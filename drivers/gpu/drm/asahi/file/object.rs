@@ -130,7 +130,7 @@ impl TimestampBuffer {
         let mut skip = offset;
         let mut done = 0;
         for entry in self._object.sg_table(dev)?.iter() {
-            let piece = u64::from(entry.dma_len());
+            let piece = entry.dma_len();
             if skip >= piece {
                 skip -= piece;
                 continue;

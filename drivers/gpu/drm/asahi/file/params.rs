@@ -27,7 +27,7 @@ pub(super) fn global(gpu: &Gpu) -> uapi::drm_asahi_params_global {
     }
     let mut features = 0;
     if params.soft_faults {
-        features |= uapi::drm_asahi_feature_DRM_ASAHI_FEATURE_SOFT_FAULTS as u64;
+        features |= u64::from(uapi::drm_asahi_feature_DRM_ASAHI_FEATURE_SOFT_FAULTS);
     }
 
     uapi::drm_asahi_params_global {

@@ -73,9 +73,14 @@ use crate::{
     }, //
 };
 
-/// How long a job may run, in milliseconds. The firmware has a much shorter limit of its own; this
-/// one is for when the firmware does not answer.
-const JOB_TIMEOUT: i64 = 100_000;
+/// How long a job may run, in milliseconds. The firmware has a limit of its own; this one is for
+/// when the firmware does not answer.
+fn job_timeout() -> i64 {
+    crate::module_parameters::job_timeout_ms
+        .value()
+        .max(1)
+        .into()
+}
 
 /// How long the firmware may take to finish a job that it has reported as failed.
 const ERROR_TIMEOUT: i64 = 2_000;
@@ -103,6 +108,8 @@ struct Inner {
     dead: Option<Error>,
     /// Whether the timer holds a reference, as far as is known here.
     timer_set: bool,
+    /// Whether it was set for a time that is too late now.
+    timer_late: bool,
     /// When the first running job became the first.
     since: Instant<Monotonic>,
     /// How long it may be that, in milliseconds.
@@ -166,8 +173,9 @@ impl Scheduler {
                     reserved: 0,
                     dead: None,
                     timer_set: false,
+                    timer_late: false,
                     since: Instant::now(),
-                    limit: JOB_TIMEOUT,
+                    limit: job_timeout(),
                 }),
                 remains: Some(remains),
             }),
@@ -263,7 +271,7 @@ impl Inner {
             let job = first.remove();
             if self.running.is_empty() {
                 self.since = Instant::now();
-                self.limit = JOB_TIMEOUT;
+                self.limit = job_timeout();
             }
             let result = memory.run(&job);
             self.running.push_back(job);
@@ -298,7 +306,7 @@ impl Inner {
         }
         if news {
             self.since = Instant::now();
-            self.limit = JOB_TIMEOUT;
+            self.limit = job_timeout();
         }
     }
 
@@ -347,13 +355,14 @@ impl Inner {
     /// Notes that running jobs have failed: all of them, or those up to a stamp value.
     fn fail(&mut self, value: Option<u32>, error: Error) {
         for job in self.running.iter() {
-            if value.is_none_or(|value| stamp_reached(value, job.compute.last)) {
+            if value.is_none_or(|value| stamp_reached(value, job.compute.first)) {
                 job.set_error(error);
             }
         }
         // The firmware goes on and retires them; if it does not, the timer does.
         self.since = Instant::now();
         self.limit = ERROR_TIMEOUT;
+        self.timer_late = true;
     }
 
     /// Returns how many milliseconds the first running job has left.
@@ -371,10 +380,11 @@ impl Inner {
                 self.timer_set = false;
                 released._timer = worker::cancel_delayed::<Scheduler, 1>(scheduler);
             }
-        } else if !self.timer_set || self.limit == ERROR_TIMEOUT {
+        } else if !self.timer_set || self.timer_late {
             self.timer_set = true;
+            self.timer_late = false;
             released._timer = worker::cancel_delayed::<Scheduler, 1>(scheduler);
-            let left = self.time_left().clamp(0, JOB_TIMEOUT) as u32;
+            let left = self.time_left().clamp(0, u32::MAX.into()) as u32;
             let delay = msecs_to_jiffies(left) + 1;
             // It is fine if it is about to run: it sets itself again.
             let _ = worker::queue().enqueue_delayed::<_, 1>(scheduler.clone(), delay);

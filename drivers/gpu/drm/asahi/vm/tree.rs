@@ -120,7 +120,7 @@ impl Tree {
             if *done == len {
                 break;
             }
-            let piece = u64::from(entry.dma_len());
+            let piece = entry.dma_len();
             if skip >= piece {
                 skip -= piece;
                 continue;
@@ -153,7 +153,7 @@ impl Tree {
         let mut skip = offset;
         let mut phys = None;
         for entry in args.pages.iter() {
-            let piece = u64::from(entry.dma_len());
+            let piece = entry.dma_len();
             if skip < piece {
                 phys = Some(entry.dma_address() + skip);
                 break;
