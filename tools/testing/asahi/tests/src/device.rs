@@ -5,7 +5,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, FromRawFd},
     ptr::NonNull,
     time::Duration,
 };
@@ -318,6 +318,37 @@ impl Syncobj<'_> {
                 ..Default::default()
             })
             .context("waiting for a sync object")
+    }
+
+    /// Waits until it has signalled, and tells the error that its fence has got, zero for none.
+    pub fn outcome(&self) -> Result<i32> {
+        self.wait()?;
+        let mut export = SyncobjHandleToFd {
+            handle: self.handle,
+            flags: SYNCOBJ_EXPORT_SYNC_FILE,
+            ..Default::default()
+        };
+        self.device
+            .ioctl(&mut export)
+            .context("exporting a fence")?;
+        // SAFETY: The kernel has just given us the descriptor.
+        let file = unsafe { std::os::fd::OwnedFd::from_raw_fd(export.fd) };
+        let mut info = std::mem::MaybeUninit::<SyncFileInfo>::zeroed();
+        // SAFETY: The kernel writes a `SyncFileInfo`; there is no room for details of fences.
+        let ret = unsafe {
+            libc::ioctl(
+                file.as_raw_fd(),
+                SYNC_IOC_FILE_INFO as _,
+                info.as_mut_ptr().cast::<libc::c_void>(),
+            )
+        };
+        if ret < 0 {
+            return Err(io::Error::last_os_error()).context("SYNC_IOC_FILE_INFO");
+        }
+        // SAFETY: All bytes are initialised, and any are a valid value.
+        let status = unsafe { info.assume_init() }.status;
+        ensure!(status != 0, "a fence has signalled and not signalled");
+        Ok(status.min(0))
     }
 
     /// Waits until one of its points has signalled.

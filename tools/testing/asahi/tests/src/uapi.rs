@@ -77,6 +77,7 @@ structs! {
     PrimeFdToHandle(0x2e, 3): 12 { handle: u32, flags: u32, fd: i32 }
     SyncobjCreate(0xbf, 3): 8 { handle: u32, flags: u32 }
     SyncobjDestroy(0xc0, 3): 8 { handle: u32, pad: u32 }
+    SyncobjHandleToFd(0xc1, 3): 16 { handle: u32, flags: u32, fd: i32, pad: u32 }
     SyncobjWait(0xc3, 3): 40 {
         handles: u64, timeout_nsec: i64, count_handles: u32, flags: u32, first_signaled: u32,
         pad: u32, deadline_nsec: u64,
@@ -140,4 +141,20 @@ pub const PRIORITY_REALTIME: u32 = 3;
 pub const SYNC_BINARY: u32 = 0;
 pub const SYNC_TIMELINE: u32 = 1;
 
+/// What is known about a sync file (include/uapi/linux/sync_file.h).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct SyncFileInfo {
+    pub name: [u8; 32],
+    pub status: i32,
+    pub flags: u32,
+    pub num_fences: u32,
+    pub pad: u32,
+    pub sync_fence_info: u64,
+}
+
+pub const SYNC_IOC_FILE_INFO: u32 =
+    (RW << 30) | ((size_of::<SyncFileInfo>() as u32) << 16) | (b'>' as u32) << 8 | 4;
+
+pub const SYNCOBJ_EXPORT_SYNC_FILE: u32 = 1 << 0;
 pub const SYNCOBJ_WAIT_ALL: u32 = 1 << 0;
