@@ -412,15 +412,15 @@ static int uat_map_pages(struct io_pgtable_ops *ops, unsigned long iova,
 	return 0;
 }
 
+typedef void (*uat_pte_fn)(struct uat_io_pgtable *data, u64 *ptep, u64 offset,
+			   void *arg);
+
 /*
  * Calls for each entry in a range that is not empty, and says how many there
  * were. Tables that do not exist are passed over in one step.
  */
 static size_t uat_for_each_pte(struct uat_io_pgtable *data, u64 offset,
-			       size_t pages,
-			       void (*fn)(struct uat_io_pgtable *data,
-					  u64 *ptep, u64 offset, void *arg),
-			       void *arg)
+			       size_t pages, uat_pte_fn fn, void *arg)
 {
 	size_t count = 0;
 
@@ -629,6 +629,7 @@ static void uat_detach(struct uat_io_pgtable *data)
 					   dir->ptes[j] & ~UAT_PTE_TYPE);
 	}
 
+	/* A walk after the invalidation must not find the tables any more */
 	wmb();
 	io_pgtable_tlb_flush_all(&data->iop);
 }

@@ -71,9 +71,17 @@ __rust_helper void rust_helper_apple_uat_tlb_flush_range(u8 asid, u64 iova,
 
 #else /* CONFIG_ARM64 */
 
-__rust_helper void rust_helper_apple_uat_tlb_flush_all(void) {}
-__rust_helper void rust_helper_apple_uat_tlb_flush_asid(u8 asid) {}
+__rust_helper void rust_helper_apple_uat_tlb_flush_all(void)
+{
+}
+
+__rust_helper void rust_helper_apple_uat_tlb_flush_asid(u8 asid)
+{
+}
+
 __rust_helper void rust_helper_apple_uat_tlb_flush_range(u8 asid, u64 iova,
-							 size_t size) {}
+							 size_t size)
+{
+}
 
 #endif /* CONFIG_ARM64 */

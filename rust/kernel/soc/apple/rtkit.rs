@@ -500,9 +500,9 @@ impl<'a, T: Operations> RtKit<'a, T> {
 
     /// Waits for the coprocessor to boot, after its CPU was started.
     ///
-    /// Each of the steps is waited for for a second at most. This fails with [`ETIME`] then, and
-    /// with [`EINVAL`] if the coprocessor speaks no version of the protocol that is known, or does
-    /// not do as told.
+    /// No step may take more than a second, or else this fails with [`ETIME`]. It fails with
+    /// [`EINVAL`] if the coprocessor speaks no version of the protocol that is known, or does not do
+    /// as told.
     pub fn boot(&self) -> Result {
         self.with_power(bindings::apple_rtkit_boot)
     }
