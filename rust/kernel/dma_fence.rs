@@ -13,10 +13,10 @@
 //! - What needs memory is done first: a [`FenceSlot`] is the memory for a fence, a [`FenceCb`] that
 //!   for a callback, and neither [`FenceContext::arm`] nor [`FenceCb::arm`] can fail for want of it.
 //! - A fence has one [`DriverFence`], which signals it: on request, or else when it is dropped.
-//! - A [`DriverFence`] keeps its driver's data next to the fence instead of in it. Thus fences have
-//!   no `release` operation, and so the C side detaches them from the code of the driver as soon as
-//!   they are signalled: a fence may stay in a sync object of a client for ever without keeping the
-//!   driver from being unloaded.
+//! - A [`DriverFence`] keeps its driver's data next to the fence instead of in it, and the fence
+//!   has copies of its names. So there is nothing of a driver in its fences, neither code nor data:
+//!   a fence may stay in a sync object of a client for ever without keeping the driver from being
+//!   unloaded.
 //!
 //! C header: [`include/linux/dma-fence.h`](srctree/include/linux/dma-fence.h)
 
@@ -139,6 +139,8 @@ impl Fence {
 }
 
 /// The names of a driver's fences, for debugging and tracing.
+///
+/// They are cut off after 23 bytes.
 pub trait FenceNames: 'static {
     /// The name of the driver.
     const DRIVER: &'static CStr;
@@ -146,38 +148,92 @@ pub trait FenceNames: 'static {
     const TIMELINE: &'static CStr;
 }
 
-/// The operations of fences with the names `N`.
-struct Names<N: FenceNames>(PhantomData<N>);
+/// A name that is stored with a fence.
+type Name = [u8; 24];
 
-impl<N: FenceNames> Names<N> {
-    // There must be neither `release` nor `wait`: with one of them, a fence would not be detached
-    // from this module.
-    const OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
-        get_driver_name: Some(Self::driver_name),
-        get_timeline_name: Some(Self::timeline_name),
-        enable_signaling: None,
-        signaled: None,
-        wait: None,
-        release: None,
-        set_deadline: None,
-    };
+fn to_name(from: &CStr) -> Name {
+    let mut name = [0; 24];
 
-    extern "C" fn driver_name(_fence: *mut bindings::dma_fence) -> *const c_char {
-        N::DRIVER.as_char_ptr()
+    // What is left over is at least one byte, which terminates the string.
+    for (to, from) in name[..23].iter_mut().zip(from.to_bytes()) {
+        *to = *from;
     }
 
-    extern "C" fn timeline_name(_fence: *mut bindings::dma_fence) -> *const c_char {
-        N::TIMELINE.as_char_ptr()
+    name
+}
+
+/// A fence as it is allocated.
+///
+/// The C side frees it together with the fence, which therefore has to be the first field.
+#[repr(C)]
+struct FenceInner {
+    fence: bindings::dma_fence,
+    driver: Name,
+    timeline: Name,
+}
+
+/// The operations of all fences, which are part of the kernel rather than of a module.
+///
+/// There is neither `release` nor `wait`, and then the C side does without the operations from the
+/// moment on when a fence is signalled.
+static OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
+    get_driver_name: Some(FenceInner::driver_name),
+    get_timeline_name: Some(FenceInner::timeline_name),
+    enable_signaling: None,
+    signaled: None,
+    wait: None,
+    release: None,
+    set_deadline: None,
+};
+
+impl FenceInner {
+    extern "C" fn driver_name(fence: *mut bindings::dma_fence) -> *const c_char {
+        // SAFETY: This is called for fences with these operations, which are the first field of a
+        // `FenceInner` and exist.
+        unsafe { (&raw const (*fence.cast::<Self>()).driver).cast() }
+    }
+
+    extern "C" fn timeline_name(fence: *mut bindings::dma_fence) -> *const c_char {
+        // SAFETY: As in `driver_name()`.
+        unsafe { (&raw const (*fence.cast::<Self>()).timeline).cast() }
     }
 }
 
 /// The memory for one fence.
-pub struct FenceSlot(KBox<MaybeUninit<bindings::dma_fence>>);
+pub struct FenceSlot(KBox<MaybeUninit<FenceInner>>);
 
 impl FenceSlot {
     /// Allocates the memory.
     pub fn new(flags: Flags) -> Result<Self> {
         Ok(Self(KBox::new_uninit(flags)?))
+    }
+
+    // If this were inlined, a module could end up with its own copy of the operations.
+    #[inline(never)]
+    fn arm(self, context: u64, seqno: u64, driver: Name, timeline: Name) -> DriverFence {
+        let inner: *mut FenceInner = KBox::into_raw(self.0).cast();
+
+        // SAFETY: The memory is ours, and was allocated with `kmalloc()` for this fence alone, so
+        // that `dma_fence_free()` can free it. The operations are constant, and never go away. There
+        // is no lock, the fence has its own.
+        unsafe {
+            (*inner).driver = driver;
+            (*inner).timeline = timeline;
+            bindings::dma_fence_init(
+                &raw mut (*inner).fence,
+                &raw const OPS,
+                core::ptr::null_mut(),
+                context,
+                seqno,
+            );
+        }
+
+        // SAFETY: `KBox::into_raw()` does not return null.
+        let fence = unsafe { NonNull::new_unchecked(inner.cast::<Fence>()) };
+
+        // INVARIANT: Nobody else has the fence yet.
+        // SAFETY: We take over the reference that the fence has from its initialization.
+        DriverFence(unsafe { ARef::from_raw(fence) })
     }
 }
 
@@ -264,27 +320,13 @@ impl<N: FenceNames> FenceContext<N> {
     /// caller will usually hold the lock that orders its queue.
     pub fn arm(&self, slot: FenceSlot) -> DriverFence {
         let seqno = self.seqno.fetch_add(1, Relaxed).wrapping_add(1);
-        let fence: *mut bindings::dma_fence = KBox::into_raw(slot.0).cast();
 
-        // SAFETY: The memory is ours, and was allocated with `kmalloc()` for this fence alone, so
-        // that `dma_fence_free()` can free it. The operations are constant and live as long as the
-        // module, which waits for a grace period after its last code has run, while the fence will
-        // be signalled before its `DriverFence` is gone. There is no lock, the fence has its own.
-        unsafe {
-            bindings::dma_fence_init(
-                fence,
-                &Names::<N>::OPS,
-                core::ptr::null_mut(),
-                self.context,
-                seqno,
-            )
-        };
-
-        // SAFETY: `KBox::into_raw()` does not return null.
-        let fence = unsafe { NonNull::new_unchecked(fence.cast::<Fence>()) };
-
-        // SAFETY: We take over the reference that the fence has from its initialization.
-        DriverFence(unsafe { ARef::from_raw(fence) })
+        slot.arm(
+            self.context,
+            seqno,
+            to_name(N::DRIVER),
+            to_name(N::TIMELINE),
+        )
     }
 }
 
