@@ -21,7 +21,10 @@ pub fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    hash.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect()
+    hash.finalize()[..8]
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// An exclusive lock on a file, held until it is dropped. The kernel lets go of it if the holder dies.
@@ -30,7 +33,8 @@ pub struct Lock(#[expect(dead_code, reason = "held for its descriptor")] File);
 
 impl Lock {
     pub fn take(path: &Path, waiting_for: &str) -> Result<Self> {
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file =
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             eprintln!("waiting for another run: {waiting_for}");
             flock(&file, FlockOperation::LockExclusive)?;
@@ -91,10 +95,7 @@ mod tests {
 
     #[test]
     fn keys_differ_by_where_parts_end() {
-        assert_ne!(
-            key([b"ab".as_slice(), b"c"]),
-            key([b"a".as_slice(), b"bc"])
-        );
+        assert_ne!(key([b"ab".as_slice(), b"c"]), key([b"a".as_slice(), b"bc"]));
         assert!(is_key(&key([b"x".as_slice()])));
     }
 

@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn what_did_not_take_is_named() {
-        let fragment = "CONFIG_A=y\nCONFIG_B=n\n# CONFIG_C is not set\nCONFIG_D=\"x\"\nCONFIG_E=m\n";
+        let fragment =
+            "CONFIG_A=y\nCONFIG_B=n\n# CONFIG_C is not set\nCONFIG_D=\"x\"\nCONFIG_E=m\n";
         let config = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_D=\"x\"\nCONFIG_E=y\n";
         assert_eq!(missed(fragment, config), ["CONFIG_E=m (it is y)"]);
         assert_eq!(missed("CONFIG_Z=y\n", config), ["CONFIG_Z=y (it is n)"]);

@@ -25,6 +25,8 @@ pub struct Kernel {
     pub image: PathBuf,
     /// What `uname -r` says.
     pub release: String,
+    /// What its source is: a package with its version, or a path.
+    pub origin: String,
     /// Where the modules were built; `modules.order` names them.
     pub objects: PathBuf,
     /// The guest's own modules, built outside the kernel's build.
@@ -53,10 +55,14 @@ pub fn version(tree: &Path) -> Result<String> {
         })
     };
     match (field("VERSION"), field("PATCHLEVEL"), field("SUBLEVEL")) {
-        (Some(v), Some(p), Some(s)) => {
-            Ok(format!("{v}.{p}.{s}{}", field("EXTRAVERSION").unwrap_or_default()))
-        }
-        _ => bail!("{} is no kernel tree: its Makefile names no version", tree.display()),
+        (Some(v), Some(p), Some(s)) => Ok(format!(
+            "{v}.{p}.{s}{}",
+            field("EXTRAVERSION").unwrap_or_default()
+        )),
+        _ => bail!(
+            "{} is no kernel tree: its Makefile names no version",
+            tree.display()
+        ),
     }
 }
 
@@ -127,7 +133,11 @@ pub fn tree(ctx: &Context, progress: &mut Progress) -> Result<Tree> {
     } else {
         // Of another pristine tree than the one at hand: start anew.
         let of = path.join(".asahi-pristine");
-        let name = pristine.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = pristine
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if fs::read_to_string(&of).ok().as_deref() != Some(&name) {
             progress.step("kernel tree", || link_tree(&pristine, &path, &name))?;
         }
@@ -165,8 +175,21 @@ fn link_tree(pristine: &Path, path: &Path, name: &str) -> Result<()> {
 fn copy_own(own: &Path, path: &Path) -> Result<()> {
     fs::create_dir_all(path)?;
     let mut rsync = proc::command("rsync");
-    rsync.args(["-a", "--delete", "--exclude=/.git", "--exclude=/.config", "--exclude=/.asahi-overlay"]);
-    rsync.args(["--exclude=*.o", "--exclude=*.ko", "--exclude=*.cmd", "--exclude=/include/generated", "--exclude=/include/config", "--exclude=/arch/*/include/generated"]);
+    rsync.args([
+        "-a",
+        "--delete",
+        "--exclude=/.git",
+        "--exclude=/.config",
+        "--exclude=/.asahi-overlay",
+    ]);
+    rsync.args([
+        "--exclude=*.o",
+        "--exclude=*.ko",
+        "--exclude=*.cmd",
+        "--exclude=/include/generated",
+        "--exclude=/include/config",
+        "--exclude=/arch/*/include/generated",
+    ]);
     // What was laid over is the overlay's to keep or to take back.
     let list = path.join(".asahi-overlay");
     let laid = fs::read_to_string(&list).unwrap_or_default();
@@ -223,9 +246,7 @@ fn configure(ctx: &Context, tree: &Tree, objects: &Path, debug: bool, log: &Path
         let all = objects.join(".asahi-fragment.new");
         fs::write(&all, &merged)?;
         let mut allno = make(&tree.path, objects);
-        allno
-            .arg("allnoconfig")
-            .env("KCONFIG_ALLCONFIG", &all);
+        allno.arg("allnoconfig").env("KCONFIG_ALLCONFIG", &all);
         proc::run_logged(allno, log, "configuring the kernel")?;
     } else {
         // Kconfig files of this tree may have changed.
@@ -235,7 +256,10 @@ fn configure(ctx: &Context, tree: &Tree, objects: &Path, debug: bool, log: &Path
     }
     let missed = kconfig::missed(&merged, &fs::read_to_string(&config)?);
     if !missed.is_empty() {
-        bail!("the kernel's configuration did not take:\n  {}", missed.join("\n  "));
+        bail!(
+            "the kernel's configuration did not take:\n  {}",
+            missed.join("\n  ")
+        );
     }
     // Only now: a fragment that did not take is tried again.
     Ok(fs::write(kept, merged)?)
@@ -250,14 +274,20 @@ pub fn build(ctx: &Context, progress: &mut Progress, debug: bool) -> Result<Kern
     let tree = tree(ctx, progress)?;
     let name = if debug { "debug kernel" } else { "kernel" };
     let dir = match &ctx.params.ksrc {
-        Some(_) => format!("{}-", tree.path.file_name().unwrap_or_default().to_string_lossy()),
+        Some(_) => format!(
+            "{}-",
+            tree.path.file_name().unwrap_or_default().to_string_lossy()
+        ),
         None => String::new(),
     };
     let extra = match &ctx.params.kconfig {
         Some(fragment) => format!("-{}", cache::key([fs::read(fragment)?.as_slice()])),
         None => String::new(),
     };
-    let objects = ctx.build.join(format!("{dir}kernel{}{extra}", if debug { "-debug" } else { "" }));
+    let objects = ctx.build.join(format!(
+        "{dir}kernel{}{extra}",
+        if debug { "-debug" } else { "" }
+    ));
     let guest_objects = objects.join("asahi-guest");
     let stamp = objects.join(".asahi-built");
     let mut parts = vec![tree.key.clone(), toolroot(ctx)];
@@ -268,7 +298,10 @@ pub fn build(ctx: &Context, progress: &mut Progress, debug: bool) -> Result<Kern
     let image = objects.join("arch/arm64/boot/Image");
     let release_file = objects.join("include/config/kernel.release");
     if fs::read_to_string(&stamp).ok().as_deref() != Some(&key) || !image.exists() {
-        let log = proc::fresh(&ctx.build.join("logs"), &format!("{}.log", name.replace(' ', "-")))?;
+        let log = proc::fresh(
+            &ctx.build.join("logs"),
+            &format!("{}.log", name.replace(' ', "-")),
+        )?;
         let _ = fs::remove_file(&stamp);
         progress.step(name, || {
             configure(ctx, &tree, &objects, debug, &log)?;
@@ -291,6 +324,7 @@ pub fn build(ctx: &Context, progress: &mut Progress, debug: bool) -> Result<Kern
     Ok(Kernel {
         image,
         release: fs::read_to_string(release_file)?.trim().to_owned(),
+        origin: tree.origin,
         objects,
         guest_objects,
         debug,
@@ -311,6 +345,7 @@ fn prebuilt(ctx: &Context, own: &Path) -> Result<Kernel> {
     Ok(Kernel {
         image: own.join("arch/arm64/boot/Image"),
         release: release.trim().to_owned(),
+        origin: own.display().to_string(),
         objects: own.to_owned(),
         guest_objects: own.join("tools/testing/asahi/guest"),
         debug: ctx.params.debug,
@@ -333,12 +368,20 @@ impl Kernel {
                 // The list names objects relative to the tree or, of outside modules, by full path.
                 let built = objects.join(Path::new(line)).with_extension("ko");
                 let file = Path::new(line).file_name().unwrap_or_default();
-                let built = if built.exists() { built } else { objects.join(file).with_extension("ko") };
+                let built = if built.exists() {
+                    built
+                } else {
+                    objects.join(file).with_extension("ko")
+                };
                 let to = base.join(file).with_extension("ko");
                 let mut strip = Command::new("llvm-strip");
                 strip.arg("--strip-debug").arg("-o").arg(&to).arg(&built);
                 proc::output(strip, "llvm-strip")?;
-                let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let name = to
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
                 if own {
                     names.push(name.trim_end_matches(".ko").to_owned());
                 }
@@ -361,13 +404,6 @@ impl Kernel {
         depmod.arg("-b").arg(tree.path()).arg(&self.release);
         proc::output(depmod, "depmod")?;
         Ok(names)
-    }
-
-    pub fn has_module(&self, name: &str) -> bool {
-        fs::read_to_string(self.objects.join("modules.order"))
-            .unwrap_or_default()
-            .lines()
-            .any(|line| Path::new(line).file_stem().is_some_and(|s| s == name))
     }
 }
 

@@ -6,11 +6,19 @@ mod cache;
 mod context;
 mod kconfig;
 mod kernel;
+mod ktap;
+mod kunit;
 mod overlay;
+mod prepare;
 mod proc;
+mod programs;
 mod progress;
 mod qemu;
+mod report;
+mod results;
 mod roots;
+mod session;
+mod tests;
 mod vagx;
 mod verbs;
 mod vm;
@@ -27,6 +35,12 @@ struct Arguments {
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum Verb {
+    /// Set up, build, boot and compute.
+    Run,
+    /// All tests.
+    Test,
+    /// The KUnit tests.
+    Kunit,
     /// Run CMD in a fresh guest.
     Vm,
     /// An interactive guest.
@@ -38,6 +52,9 @@ enum Verb {
 fn main() -> ExitCode {
     let verb = Arguments::parse().verb;
     let done = context::Context::from_env().and_then(|ctx| match verb {
+        Verb::Run => report::run(&ctx),
+        Verb::Test => tests::run(&ctx),
+        Verb::Kunit => kunit::run(&ctx),
         Verb::Vm => verbs::vm(&ctx),
         Verb::Shell => verbs::shell(&ctx),
         Verb::Kernel => verbs::kernel(&ctx),

@@ -60,7 +60,8 @@ fn walk(dir: &Path, relative: &Path, files: &mut Files) -> Result<()> {
         if path.is_dir() {
             walk(&path, &inside, files)?;
         } else {
-            let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             files.insert(inside, text);
         }
     }
@@ -132,7 +133,12 @@ fn patched(dir: &Path, pristine: &Path) -> Result<Files> {
             }
         }
         let out = Command::new("patch")
-            .args(["-p1", "--force", "--no-backup-if-mismatch", "--reject-file=-"])
+            .args([
+                "-p1",
+                "--force",
+                "--no-backup-if-mismatch",
+                "--reject-file=-",
+            ])
             .arg("-d")
             .arg(work.path())
             .arg("-i")
@@ -320,8 +326,12 @@ mod tests {
 
     #[test]
     fn paths_of_a_patch() {
-        let patch = "--- not a header\ntext\n--- /dev/null\n+++ b/new/file.c\n--- a/../x\n+++ b/ok\n";
+        let patch =
+            "--- not a header\ntext\n--- /dev/null\n+++ b/new/file.c\n--- a/../x\n+++ b/ok\n";
         let paths = touched(patch);
-        assert_eq!(paths.into_iter().collect::<Vec<_>>(), [PathBuf::from("new/file.c")]);
+        assert_eq!(
+            paths.into_iter().collect::<Vec<_>>(),
+            [PathBuf::from("new/file.c")]
+        );
     }
 }

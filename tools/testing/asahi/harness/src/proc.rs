@@ -86,7 +86,14 @@ pub fn tail_of(path: &Path, bytes: u64) -> String {
 /// The lines that say what went wrong, if some look like it; else the last ones.
 pub fn telling_lines(text: &str, count: usize) -> Vec<String> {
     const MARKS: [&str; 8] = [
-        "error", "Error", "E: ", "fatal", "undefined", "No space left", "cannot", "FAILED",
+        "error",
+        "Error",
+        "E: ",
+        "fatal",
+        "undefined",
+        "No space left",
+        "cannot",
+        "FAILED",
     ];
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     let first = lines
@@ -122,8 +129,7 @@ pub fn reason(text: &str) -> &'static str {
             "permission denied: is everything in the cache and the checkout your own?",
         ),
     ];
-    const NO_NETWORK: &str =
-        "the package archive or registry cannot be reached: check the network, or give an archive with MIRROR=URL";
+    const NO_NETWORK: &str = "the package archive or registry cannot be reached: check the network, or give an archive with MIRROR=URL";
     KNOWN
         .iter()
         .find(|(mark, _)| text.contains(mark))

@@ -55,11 +55,23 @@ fn tests(ctx: &Context, dir: &Path, log: &Path) -> Result<()> {
     let mut cargo = proc::command("cargo");
     cargo
         .current_dir(ctx.asahi())
-        .args(["build", "--locked", "-p", "asahi-tests", "--target", RUST_TARGET])
+        .args([
+            "build",
+            "--locked",
+            "-p",
+            "asahi-tests",
+            "--target",
+            RUST_TARGET,
+        ])
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "clang")
-        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags.join(" "));
+        .env(
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+            flags.join(" "),
+        );
     proc::run_logged(cargo, log, "the build of the interface's tests")?;
-    let built = vagx::target(ctx).join(RUST_TARGET).join("debug/asahi-tests");
+    let built = vagx::target(ctx)
+        .join(RUST_TARGET)
+        .join("debug/asahi-tests");
     let mut strip = Command::new("llvm-strip");
     strip.arg("-o").arg(dir.join("asahi-tests")).arg(built);
     proc::output(strip, "llvm-strip")?;

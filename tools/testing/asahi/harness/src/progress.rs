@@ -157,7 +157,10 @@ fn in_plain_lines(name: &str, expected: Option<f64>, stopped: &Receiver<String>)
     loop {
         match stopped.recv_timeout(PLAIN_EVERY) {
             Err(RecvTimeoutError::Timeout) => {
-                eprintln!("{name}: {}", remaining(start.elapsed().as_secs_f64(), expected));
+                eprintln!(
+                    "{name}: {}",
+                    remaining(start.elapsed().as_secs_f64(), expected)
+                );
             }
             line => {
                 eprintln!("{}", line.unwrap_or_default());

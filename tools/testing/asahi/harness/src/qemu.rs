@@ -42,7 +42,10 @@ impl Accelerator {
 
     /// KVM where a tiny guest really runs in it: /dev/kvm alone says little.
     pub fn probe(scratch: &Path) -> Self {
-        if cfg!(target_arch = "aarch64") && Path::new("/dev/kvm").exists() && tiny_guest(Self::Kvm, scratch) {
+        if cfg!(target_arch = "aarch64")
+            && Path::new("/dev/kvm").exists()
+            && tiny_guest(Self::Kvm, scratch)
+        {
             Self::Kvm
         } else {
             Self::Tcg
@@ -64,13 +67,22 @@ pub fn tiny_guest(accelerator: Accelerator, scratch: &Path) -> bool {
         return false;
     }
     let mut qemu = proc::command(PROGRAM);
-    qemu.args(["-M", "virt,gic-version=3", "-m", "128M", "-display", "none", "-nodefaults", "-no-user-config"])
-        .args(accelerator.machine())
-        .arg("-kernel")
-        .arg(&image)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    qemu.args([
+        "-M",
+        "virt,gic-version=3",
+        "-m",
+        "128M",
+        "-display",
+        "none",
+        "-nodefaults",
+        "-no-user-config",
+    ])
+    .args(accelerator.machine())
+    .arg("-kernel")
+    .arg(&image)
+    .stdin(Stdio::null())
+    .stdout(Stdio::null())
+    .stderr(Stdio::null());
     let ended = Guarded::spawn(qemu, "QEMU").and_then(|mut q| q.wait_for(Duration::from_secs(5)));
     let _ = fs::remove_file(image);
     matches!(ended, Ok(Some(status)) if status.success())
@@ -82,11 +94,11 @@ pub struct Machine<'a> {
     pub accelerator: Accelerator,
     pub kernel: &'a Path,
     pub cmdline: &'a str,
-    pub dtb: Option<&'a Path>,
+    pub dtb: &'a Path,
     pub root: &'a Path,
     pub piglit: Option<&'a Path>,
     /// The vfio-user server's socket.
-    pub vagx: Option<&'a Path>,
+    pub vagx: &'a Path,
     /// The folder with this run's script and modules.
     pub control: &'a Path,
     pub share: Option<&'a Path>,
@@ -104,7 +116,9 @@ pub enum Console<'a> {
 }
 
 fn base(accelerator: Accelerator, dumpdtb: Option<&Path>) -> Command {
-    let cpus = std::thread::available_parallelism().map_or(2, |n| n.get()).clamp(2, 8);
+    let cpus = std::thread::available_parallelism()
+        .map_or(2, |n| n.get())
+        .clamp(2, 8);
     let dump = dumpdtb.map_or(String::new(), |p| format!(",dumpdtb={}", p.display()));
     let mut qemu = proc::command(PROGRAM);
     qemu.arg("-M")
@@ -112,8 +126,17 @@ fn base(accelerator: Accelerator, dumpdtb: Option<&Path>) -> Command {
         .args(accelerator.machine())
         .args(["-smp", &cpus.to_string(), "-m", MEMORY])
         // Shared, so that the server gets the memory's descriptor over the socket.
-        .args(["-object", &format!("memory-backend-memfd,id=ram,size={MEMORY},share=on")])
-        .args(["-display", "none", "-nodefaults", "-no-user-config", "-no-reboot"]);
+        .args([
+            "-object",
+            &format!("memory-backend-memfd,id=ram,size={MEMORY},share=on"),
+        ])
+        .args([
+            "-display",
+            "none",
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+        ]);
     qemu
 }
 
@@ -130,7 +153,10 @@ fn virtfs(qemu: &mut Command, tag: &str, path: &Path) {
         "local,id={tag},path={},security_model=none,multidevs=remap",
         comma(path)
     ));
-    qemu.args(["-device", &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}")]);
+    qemu.args([
+        "-device",
+        &format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"),
+    ]);
 }
 
 /// QEMU's options end at a comma unless it is doubled.
@@ -151,10 +177,9 @@ impl Machine<'_> {
         let mut qemu = base(self.accelerator, None);
         qemu.arg("-kernel").arg(self.kernel);
         qemu.arg("-append").arg(self.cmdline);
-        if let Some(dtb) = self.dtb {
-            qemu.arg("-dtb").arg(dtb);
-        }
-        qemu.arg("-chardev").arg(format!("file,id=log,path={}", comma(self.kernel_log)));
+        qemu.arg("-dtb").arg(self.dtb);
+        qemu.arg("-chardev")
+            .arg(format!("file,id=log,path={}", comma(self.kernel_log)));
         qemu.args(["-serial", "chardev:log"]);
         drive(&mut qemu, "root", self.root);
         if let Some(image) = self.piglit {
@@ -168,7 +193,8 @@ impl Machine<'_> {
         match &self.console {
             Console::Ports { out, err } => {
                 for (number, name, path) in [(1, "out", out), (2, "err", err)] {
-                    qemu.arg("-chardev").arg(format!("socket,id={name},path={}", comma(path)));
+                    qemu.arg("-chardev")
+                        .arg(format!("socket,id={name},path={}", comma(path)));
                     qemu.args([
                         "-device",
                         &format!("virtserialport,nr={number},chardev={name},name={name}"),
@@ -181,14 +207,12 @@ impl Machine<'_> {
                 qemu.args(["-device", "virtconsole,chardev=terminal"]);
             }
         }
-        if let Some(socket) = self.vagx {
-            let device = serde_json::json!({
-                "driver": "vfio-user-pci",
-                "socket": { "type": "unix", "path": socket },
-                "x-msg-timeout": 20000,
-            });
-            qemu.arg("-device").arg(device.to_string());
-        }
+        let device = serde_json::json!({
+            "driver": "vfio-user-pci",
+            "socket": { "type": "unix", "path": self.vagx },
+            "x-msg-timeout": 20000,
+        });
+        qemu.arg("-device").arg(device.to_string());
         qemu
     }
 }
@@ -202,7 +226,11 @@ pub fn complaint(log: &Path) -> Result<()> {
         );
     }
     let lines: Vec<&str> = text.lines().filter(|l| l.contains(PROGRAM)).collect();
-    bail!("QEMU: {} (log: {})", lines.last().unwrap_or(&"ended"), log.display())
+    bail!(
+        "QEMU: {} (log: {})",
+        lines.last().unwrap_or(&"ended"),
+        log.display()
+    )
 }
 
 /// What is said of a QEMU whose socket paths would be too long.
@@ -227,7 +255,16 @@ mod tests {
     fn a_missing_device_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
-        fs::write(&log, "qemu-system-aarch64: -device {..}: 'vfio-user-pci' is not a valid device model name\n").unwrap();
-        assert!(complaint(&log).unwrap_err().to_string().contains("no vfio-user-pci"));
+        fs::write(
+            &log,
+            "qemu-system-aarch64: -device {..}: 'vfio-user-pci' is not a valid device model name\n",
+        )
+        .unwrap();
+        assert!(
+            complaint(&log)
+                .unwrap_err()
+                .to_string()
+                .contains("no vfio-user-pci")
+        );
     }
 }

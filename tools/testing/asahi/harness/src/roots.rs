@@ -5,7 +5,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -127,7 +126,9 @@ fn make_piglit(ctx: &Context, dir: &Path) -> Result<()> {
 
 fn pack(root: &Path, image: &Path, log: &Path) -> Result<()> {
     let mut mkfs = proc::command("mkfs.erofs");
-    mkfs.args(["--all-root", "-T0", "-Enoinline_data"]).arg(image).arg(root);
+    mkfs.args(["--all-root", "-T0", "-Enoinline_data"])
+        .arg(image)
+        .arg(root);
     proc::run_logged(mkfs, log, "packing the guest root")?;
     // A guest with large pages reads whole ones, up to the end of its last.
     let file = fs::OpenOptions::new().write(true).open(image)?;
@@ -172,17 +173,31 @@ fn new_enough(version: &str) -> bool {
 /// What the packages' install scripts would have done, as far as a guest needs it.
 fn finish(root: &Path) -> Result<()> {
     for unread in [
-        "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/icons",
-        "usr/share/bash-completion", "var/cache/apt", "var/lib/apt", "usr/lib/aarch64-linux-gnu/gconv",
-        "usr/lib/aarch64-linux-gnu/perl-base", "usr/share/perl5",
+        "usr/share/doc",
+        "usr/share/man",
+        "usr/share/locale",
+        "usr/share/info",
+        "usr/share/icons",
+        "usr/share/bash-completion",
+        "var/cache/apt",
+        "var/lib/apt",
+        "usr/lib/aarch64-linux-gnu/gconv",
+        "usr/lib/aarch64-linux-gnu/perl-base",
+        "usr/share/perl5",
     ] {
         match fs::remove_dir_all(root.join(unread)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e)?,
             _ => {}
         }
     }
-    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n")?;
-    fs::write(root.join("etc/group"), "root:x:0:\nvideo:x:44:\nrender:x:105:\nnogroup:x:65534:\n")?;
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    )?;
+    fs::write(
+        root.join("etc/group"),
+        "root:x:0:\nvideo:x:44:\nrender:x:105:\nnogroup:x:65534:\n",
+    )?;
     fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n")?;
     fs::write(root.join("etc/hostname"), "agx\n")?;
     match fs::remove_file(root.join("etc/resolv.conf")) {
@@ -192,20 +207,26 @@ fn finish(root: &Path) -> Result<()> {
     if !root.join("usr/bin/awk").exists() {
         symlink("gawk", root.join("usr/bin/awk"))?;
     }
-    for dir in ["asahi", "proc", "sys", "dev", "run", "tmp", "mnt", "root", "usr/lib/modules", "usr/lib/aarch64-linux-gnu/piglit"] {
+    for dir in [
+        "asahi",
+        "proc",
+        "sys",
+        "dev",
+        "run",
+        "tmp",
+        "mnt",
+        "root",
+        "usr/lib/modules",
+        "usr/lib/aarch64-linux-gnu/piglit",
+    ] {
         fs::create_dir_all(root.join(dir))?;
     }
     let init = root.join("init");
     fs::write(&init, INIT)?;
-    Ok(fs::set_permissions(init, fs::Permissions::from_mode(0o755))?)
-}
-
-/// What QEMU says of itself.
-pub fn qemu_version() -> Result<String> {
-    let mut qemu = Command::new("qemu-system-aarch64");
-    qemu.arg("--version");
-    let text = proc::output(qemu, "QEMU")?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    Ok(fs::set_permissions(
+        init,
+        fs::Permissions::from_mode(0o755),
+    )?)
 }
 
 #[cfg(test)]

@@ -48,7 +48,12 @@ pub fn target(ctx: &Context) -> PathBuf {
 /// Adds to a machine's device tree what the bootloader leaves there.
 pub fn boot_dtb(vagx: &Path, base: &Path, out: &Path) -> Result<()> {
     let mut command = Command::new(vagx);
-    command.arg("boot-dtb").arg("--in").arg(base).arg("--out").arg(out);
+    command
+        .arg("boot-dtb")
+        .arg("--in")
+        .arg(base)
+        .arg("--out")
+        .arg(out);
     proc::output(command, "vagx boot-dtb")?;
     Ok(())
 }
@@ -97,11 +102,19 @@ impl Server {
                 bail!("vagx ended ({status}) before it listened: {}", said.trim());
             }
             if start.elapsed() > LIMIT {
-                bail!("vagx did not listen within {} s (log: {})", LIMIT.as_secs(), log.display());
+                bail!(
+                    "vagx did not listen within {} s (log: {})",
+                    LIMIT.as_secs(),
+                    log.display()
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(Self { process, log, complaints })
+        Ok(Self {
+            process,
+            log,
+            complaints,
+        })
     }
 
     /// Waits for its end after QEMU's; gives its complaints.
@@ -114,7 +127,11 @@ impl Server {
             Some(status) if status.success() || !complaints.is_empty() => Ok(complaints),
             Some(status) => {
                 let said = proc::tail_of(&self.log, 4096);
-                bail!("vagx ended with {status}: {} (log: {})", said.trim(), self.log.display())
+                bail!(
+                    "vagx ended with {status}: {} (log: {})",
+                    said.trim(),
+                    self.log.display()
+                )
             }
         }
     }
@@ -155,6 +172,10 @@ mod tests {
 
     #[test]
     fn no_file_is_no_complaint() {
-        assert!(read_complaints(Path::new("/nonexistent/x")).unwrap().is_empty());
+        assert!(
+            read_complaints(Path::new("/nonexistent/x"))
+                .unwrap()
+                .is_empty()
+        );
     }
 }

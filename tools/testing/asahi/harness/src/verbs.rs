@@ -6,11 +6,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::context::Context;
 use crate::kernel::{self, Kernel};
+use crate::prepare::Prepared;
 use crate::progress::Progress;
-use crate::qemu::Accelerator;
-use crate::roots;
 use crate::vagx;
-use crate::vm::{self, End, Outcome, Output, Setup, Spec};
+use crate::vm::{self, End, Outcome, Output, Spec};
 
 /// The status of a command that ran out of time, as timeout(1) has it.
 const TIMED_OUT: u8 = 124;
@@ -32,6 +31,7 @@ pub fn tell(outcome: &Outcome) {
     for line in vm::reports(&outcome.kernel_log()).iter().take(5) {
         eprintln!("kernel: {line}");
     }
+    eprint!("{}", String::from_utf8_lossy(&outcome.stderr));
     match &outcome.end {
         End::Exited(_) => {}
         End::TimedOut => eprintln!(
@@ -59,20 +59,10 @@ fn one_guest(ctx: &Context, output: Output, command: &str) -> Result<u8> {
     let mut progress = progress(ctx);
     let params = &ctx.params;
     vm::check_share(params.share.as_deref())?;
-    let vagx = match ctx.asahi().join("vagx/vagx").is_dir() || params.vagx.is_some() {
-        true => Some(vagx::build(ctx, &mut progress)?),
-        false => None,
-    };
+    let prepared = Prepared::make(ctx, &mut progress)?;
     let kernel = kernel::build(ctx, &mut progress, params.debug)?;
-    let guest = roots::guest(ctx, &mut progress, params.piglit)?;
-    let setup = Setup {
-        ctx,
-        guest: &guest,
-        accelerator: Accelerator::probe(&ctx.scratch),
-        vagx,
-    };
     let outcome = vm::run(
-        &setup,
+        &prepared.setup(ctx),
         &Spec {
             kernel: &kernel,
             command,
@@ -86,7 +76,6 @@ fn one_guest(ctx: &Context, output: Output, command: &str) -> Result<u8> {
                 trace: params.trace.clone(),
             },
             wait: params.wait,
-            load: true,
         },
     )?;
     tell(&outcome);
@@ -111,8 +100,12 @@ pub fn shell(ctx: &Context) -> Result<u8> {
 }
 
 pub fn kernel(ctx: &Context) -> Result<u8> {
-    let Kernel { image, release, objects, .. } =
-        kernel::build(ctx, &mut progress(ctx), ctx.params.debug)?;
+    let Kernel {
+        image,
+        release,
+        objects,
+        ..
+    } = kernel::build(ctx, &mut progress(ctx), ctx.params.debug)?;
     eprintln!("Linux {release}: {}", image.display());
     eprintln!("modules: {}", objects.display());
     Ok(0)

@@ -32,7 +32,9 @@ pub struct Setup<'a> {
     pub ctx: &'a Context,
     pub guest: &'a Guest,
     pub accelerator: Accelerator,
-    pub vagx: Option<PathBuf>,
+    pub vagx: &'a Path,
+    /// Programs for the guest's PATH.
+    pub programs: &'a Path,
 }
 
 /// Where the command's output goes.
@@ -58,8 +60,22 @@ pub struct Spec<'a> {
     pub vagx: vagx::Options,
     /// Whether to wait until the driver has made its render node.
     pub wait: bool,
-    /// Whether to load the driver at all.
-    pub load: bool,
+}
+
+impl<'a> Spec<'a> {
+    /// A run whose output is kept and which has no limits or extras.
+    pub fn kept(kernel: &'a Kernel, command: &'a str) -> Self {
+        Self {
+            kernel,
+            command,
+            output: Output::Kept,
+            timeout: None,
+            share: None,
+            cmdline: "",
+            vagx: vagx::Options::default(),
+            wait: true,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +99,6 @@ pub struct Outcome {
     pub dir: PathBuf,
     /// Seconds of guest time until the driver was bound.
     pub ready: Option<f64>,
-    pub took: Duration,
 }
 
 impl Outcome {
@@ -158,7 +173,6 @@ fn release(socket: &Path) {
 }
 
 pub fn run(setup: &Setup, spec: &Spec) -> Result<Outcome> {
-    let start = Instant::now();
     let ctx = setup.ctx;
     let dir = run_dir(ctx)?;
     let scratch = tempfile::tempdir_in(&ctx.scratch).context("no room for the sockets")?;
@@ -169,15 +183,10 @@ pub fn run(setup: &Setup, spec: &Spec) -> Result<Outcome> {
 
     let vagx_socket = qemu::socket(scratch.path(), "vagx")?;
     let dtb = scratch.path().join("guest.dtb");
-    let server = match &setup.vagx {
-        Some(vagx) => {
-            let base = scratch.path().join("base.dtb");
-            qemu::dump_dtb(setup.accelerator, &base)?;
-            vagx::boot_dtb(vagx, &base, &dtb)?;
-            Some(Server::start(vagx, &vagx_socket, &dtb, &spec.vagx, &dir)?)
-        }
-        None => None,
-    };
+    let base = scratch.path().join("base.dtb");
+    qemu::dump_dtb(setup.accelerator, &base)?;
+    vagx::boot_dtb(setup.vagx, &base, &dtb)?;
+    let server = Server::start(setup.vagx, &vagx_socket, &dtb, &spec.vagx, &dir)?;
 
     let (out, err) = (
         qemu::socket(scratch.path(), "out")?,
@@ -203,15 +212,18 @@ pub fn run(setup: &Setup, spec: &Spec) -> Result<Outcome> {
         accelerator: setup.accelerator,
         kernel: &spec.kernel.image,
         cmdline: cmdline.trim_end(),
-        dtb: server.is_some().then_some(dtb.as_path()),
+        dtb: &dtb,
         root: &setup.guest.root,
         piglit: setup.guest.piglit.as_deref(),
-        vagx: server.is_some().then_some(vagx_socket.as_path()),
+        vagx: &vagx_socket,
         control: &control,
         share: spec.share,
         console: match spec.output {
             Output::Terminal => Console::Terminal,
-            _ => Console::Ports { out: &out, err: &err },
+            _ => Console::Ports {
+                out: &out,
+                err: &err,
+            },
         },
         kernel_log: &kernel_log,
     };
@@ -235,15 +247,22 @@ pub fn run(setup: &Setup, spec: &Spec) -> Result<Outcome> {
         }
     };
     let end = end?;
-    let (complaints, vagx_error) = match server.map(Server::finish) {
-        None => (Vec::new(), None),
-        Some(Ok(complaints)) => (complaints, None),
-        Some(Err(error)) => (Vec::new(), Some(format!("{error:#}"))),
+    let (complaints, vagx_error) = match server.finish() {
+        Ok(complaints) => (complaints, None),
+        Err(error) => (Vec::new(), Some(format!("{error:#}"))),
     };
     let ready = fs::read_to_string(control.join("ready"))
         .ok()
         .and_then(|text| text.trim().parse().ok());
-    Ok(Outcome { end, stdout, stderr, complaints, vagx_error, dir, ready, took: start.elapsed() })
+    Ok(Outcome {
+        end,
+        stdout,
+        stderr,
+        complaints,
+        vagx_error,
+        dir,
+        ready,
+    })
 }
 
 /// Writes the folder that the guest's init works from; gives the modules that it loads.
@@ -251,13 +270,15 @@ fn write_control(setup: &Setup, spec: &Spec, control: &Path) -> Result<String> {
     let staged = control.join("modules");
     fs::create_dir_all(&staged)?;
     let mut modules = spec.kernel.stage_modules(&staged)?;
-    if setup.vagx.is_none() || !spec.load {
-        modules.clear();
-    } else if spec.kernel.has_module("asahi") {
-        modules.push("asahi".to_owned());
+    modules.push("asahi".to_owned());
+    let bin = control.join("bin");
+    fs::create_dir_all(&bin)?;
+    for program in fs::read_dir(setup.programs)? {
+        let program = program?;
+        fs::copy(program.path(), bin.join(program.file_name()))?;
     }
     let modules = modules.join(" ");
-    let wait = match (spec.wait && setup.vagx.is_some() && spec.load, spec.kernel.debug) {
+    let wait = match (spec.wait, spec.kernel.debug) {
         (false, _) => 0,
         (true, false) => 30,
         (true, true) => 90,
@@ -270,7 +291,11 @@ fn write_control(setup: &Setup, spec: &Spec, control: &Path) -> Result<String> {
             "modules=\"{modules}\"\nwait={wait}\nshare={}\npiglit={}\nmode={}\n",
             u8::from(spec.share.is_some()),
             u8::from(setup.guest.piglit.is_some()),
-            if spec.output == Output::Terminal { "shell" } else { "run" },
+            if spec.output == Output::Terminal {
+                "shell"
+            } else {
+                "run"
+            },
         ),
     )?;
     Ok(modules)
@@ -315,7 +340,9 @@ fn wait(
                     .lines()
                     .rev()
                     .find(|line| line.contains("Kernel panic"))
-                    .map_or("the guest went off before its command ended", |line| line.trim());
+                    .map_or("the guest went off before its command ended", |line| {
+                        line.trim()
+                    });
                 return Ok(End::Failed(why.to_owned()));
             }
             (None, None) => {
@@ -331,10 +358,26 @@ fn wait(
 /// Lines of a kernel log that must not be there.
 pub fn reports(log: &str) -> Vec<String> {
     const MARKS: [&str; 21] = [
-        "WARNING:", "BUG:", "BUG ", "Oops", "Kernel panic", "KASAN:", "UBSAN:", "ODEBUG:",
-        "Unable to handle kernel", "Internal error:", "possible recursive locking",
-        "possible circular locking", "inconsistent lock state", "suspicious RCU", "refcount_t:",
-        "kmemleak:", "sleeping function called", "rcu: INFO:", "INFO: task", "lockdep:",
+        "WARNING:",
+        "BUG:",
+        "BUG ",
+        "Oops",
+        "Kernel panic",
+        "KASAN:",
+        "UBSAN:",
+        "ODEBUG:",
+        "Unable to handle kernel",
+        "Internal error:",
+        "possible recursive locking",
+        "possible circular locking",
+        "inconsistent lock state",
+        "suspicious RCU",
+        "refcount_t:",
+        "kmemleak:",
+        "sleeping function called",
+        "rcu: INFO:",
+        "INFO: task",
+        "lockdep:",
         "rust_kernel: panicked",
     ];
     // kmemleak and lockdep also say harmless things at start.
