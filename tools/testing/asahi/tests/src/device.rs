@@ -412,12 +412,14 @@ impl Queue<'_> {
             .ioctl(&mut self.submit_arg(&commands.0, ins, syncs))
     }
 
-    /// Submits commands and waits for them.
+    /// Submits commands and waits until they are done, without an error.
     pub fn run(&self, commands: &Commands) -> Result<()> {
         let done = self.device.syncobj()?;
         self.submit(commands, 0, &[done.binary()])
             .context("SUBMIT")?;
-        done.wait()
+        let outcome = done.outcome()?;
+        ensure!(outcome == 0, "the commands have failed with {outcome}");
+        Ok(())
     }
 
     /// Gives the queue up, whatever it is doing.
