@@ -3,7 +3,7 @@
 //! Building compute commands.
 //!
 //! Values that are not explained are those that macOS uses, as m1n1's
-//! proxyclient/m1n1/fw/agx/cmdqueue.py and the out-of-tree driver's queue/compute.rs have them.
+//! proxyclient/m1n1/fw/agx/cmdqueue.py and the out-of-tree driver of AsahiLinux/linux have them.
 
 use core::mem::offset_of;
 
