@@ -5,6 +5,7 @@
 use crate::Test;
 
 mod bind;
+mod fault;
 mod gem;
 mod object;
 mod params;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Test> {
         object::tests(),
         queue::tests(),
         submit::tests(),
+        fault::tests(),
     ] {
         all.extend(tests);
     }
