@@ -121,6 +121,7 @@ static uint32_t add_int(uint32_t a, uint32_t b)
 static const struct test tests[] = {
 	{ "float", "add_float", some_float, add_float },
 	{ "int", "add_int", next, add_int },
+	{ NULL, NULL, NULL, NULL },
 };
 
 struct machine {
@@ -253,8 +254,8 @@ int main(int argc, char **argv)
 	check(status, "clCreateCommandQueueWithProperties");
 	m.program = build(m.context, device);
 
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
-		right &= run(&m, &tests[i], count);
+	for (const struct test *test = tests; test->name; test++)
+		right &= run(&m, test, count);
 
 	clReleaseProgram(m.program);
 	clReleaseCommandQueue(m.queue);

@@ -221,7 +221,7 @@ pub fn make(tree: &Path, objects: &Path) -> Command {
 }
 
 /// The configuration fragments in the order in which they apply.
-fn fragments(ctx: &Context, debug: bool) -> Vec<PathBuf> {
+pub fn fragments(ctx: &Context, debug: bool) -> Vec<PathBuf> {
     let dir = ctx.asahi().join("kconfig");
     let mut list = vec![dir.join("vm.config")];
     if debug {
@@ -232,10 +232,10 @@ fn fragments(ctx: &Context, debug: bool) -> Vec<PathBuf> {
 }
 
 /// Configures; keeps make from starting over when nothing about it changed.
-fn configure(ctx: &Context, tree: &Tree, objects: &Path, debug: bool, log: &Path) -> Result<()> {
+pub fn configure(tree: &Tree, objects: &Path, fragments: &[PathBuf], log: &Path) -> Result<()> {
     let mut merged = String::new();
-    for fragment in fragments(ctx, debug) {
-        merged += &fs::read_to_string(&fragment)
+    for fragment in fragments {
+        merged += &fs::read_to_string(fragment)
             .with_context(|| format!("cannot read {}", fragment.display()))?;
         merged.push('\n');
     }
@@ -304,7 +304,7 @@ pub fn build(ctx: &Context, progress: &mut Progress, debug: bool) -> Result<Kern
         )?;
         let _ = fs::remove_file(&stamp);
         progress.step(name, || {
-            configure(ctx, &tree, &objects, debug, &log)?;
+            configure(&tree, &objects, &fragments(ctx, debug), &log)?;
             let mut all = make(&tree.path, &objects);
             all.args(["Image", "modules"]);
             proc::run_logged(all, &log, "the kernel build")?;

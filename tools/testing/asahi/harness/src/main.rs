@@ -8,6 +8,7 @@ mod kconfig;
 mod kernel;
 mod ktap;
 mod kunit;
+mod lint;
 mod overlay;
 mod prepare;
 mod proc;
@@ -47,6 +48,8 @@ enum Verb {
     Shell,
     /// Build the kernel and its modules.
     Kernel,
+    /// What formatters, compilers and checkers find.
+    Lint,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Vm => verbs::vm(&ctx),
         Verb::Shell => verbs::shell(&ctx),
         Verb::Kernel => verbs::kernel(&ctx),
+        Verb::Lint => lint::lint(&ctx, &mut verbs::progress(&ctx)),
     });
     match done {
         Ok(status) => ExitCode::from(status),

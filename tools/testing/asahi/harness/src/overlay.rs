@@ -210,6 +210,13 @@ pub fn lay(files: &Files, tree: &Path, pristine: &Path) -> Result<Vec<PathBuf>> 
     Ok(changed)
 }
 
+/// What was laid over `tree`.
+pub fn laid(tree: &Path) -> Result<Vec<PathBuf>> {
+    let list = tree.join(MANIFEST);
+    let text = fs::read_to_string(&list).with_context(|| format!("no {}", list.display()))?;
+    Ok(text.lines().map(PathBuf::from).collect())
+}
+
 fn write_list<'a>(list: &Path, paths: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
     let mut text = String::new();
     for path in paths {

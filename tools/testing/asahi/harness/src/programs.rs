@@ -16,13 +16,14 @@ use crate::vagx;
 
 const RUST_TARGET: &str = "aarch64-unknown-linux-gnu";
 
-/// clang as a compiler and as a linker for the guest; the tool root has the libraries.
-const TARGET: [&str; 2] = ["--target=aarch64-linux-gnu", "-fuse-ld=lld"];
+/// clang for the guest; the tool root has the libraries.
+const TARGET: &str = "--target=aarch64-linux-gnu";
+const LINKER: &str = "-fuse-ld=lld";
 
 /// The compiler's command line up to the file to compile.
 pub fn cc() -> Command {
     let mut clang = proc::command("clang");
-    clang.args(TARGET);
+    clang.arg(TARGET);
     clang.args(["-std=c17", "-O2", "-Wall", "-Wextra", "-Wpedantic"]);
     clang
 }
@@ -42,7 +43,7 @@ pub fn build(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
 fn vecadd(ctx: &Context, dir: &Path, log: &Path) -> Result<()> {
     let mut clang = cc();
     clang
-        .arg("-o")
+        .args([LINKER, "-o"])
         .arg(dir.join("vecadd"))
         .arg(ctx.asahi().join("programs/vecadd.c"))
         // The loader of OpenCL drivers comes without the name that developers link by.
@@ -51,7 +52,7 @@ fn vecadd(ctx: &Context, dir: &Path, log: &Path) -> Result<()> {
 }
 
 fn tests(ctx: &Context, dir: &Path, log: &Path) -> Result<()> {
-    let flags: Vec<String> = TARGET.iter().map(|f| format!("-Clink-arg={f}")).collect();
+    let flags = format!("-Clink-arg={TARGET} -Clink-arg={LINKER}");
     let mut cargo = proc::command("cargo");
     cargo
         .current_dir(ctx.asahi())
@@ -64,10 +65,7 @@ fn tests(ctx: &Context, dir: &Path, log: &Path) -> Result<()> {
             RUST_TARGET,
         ])
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "clang")
-        .env(
-            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
-            flags.join(" "),
-        );
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags);
     proc::run_logged(cargo, log, "the build of the interface's tests")?;
     let built = vagx::target(ctx)
         .join(RUST_TARGET)
