@@ -36,8 +36,9 @@ for place in "$src" "$cache"; do
 	*[[:space:],:]*) die "$place: mmdebstrap and make want a path without blanks, commas and colons" ;;
 	esac
 done
-mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ] ||
+if ! mkdir -p "$cache" 2>/dev/null || [ ! -w "$cache" ]; then
 	die "cannot write to $cache: give a place of your own with ASAHI_CACHE=DIR"
+fi
 cache=$(cd "$cache" && pwd -P)
 
 "$here/toolroot.sh" "$cache"

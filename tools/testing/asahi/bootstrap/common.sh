@@ -4,6 +4,7 @@
 # What the bootstrap's scripts share.
 
 # The release that the roots are made of.
+# shellcheck disable=SC2034 # for those who read this file
 release=trixie
 
 die() {

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # shellcheck shell=sh
 #
-# mirror_of_host [ETC_APT]: prints "OPTIONS<tab>URI<tab>SUITE" of the first Debian archive that the host's own
+# mirror_of_host: prints "OPTIONS<tab>URI<tab>SUITE" of the first Debian archive that the host's own
 # apt is set up for, in either of apt's two formats; nothing where there is none. OPTIONS are those
 # that say whom to trust, for a site with an archive of its own.
 
 mirror_of_host() {
-	etc=${1:-/etc/apt}
+	etc=/etc/apt
 	for list in "$etc/sources.list" "$etc"/sources.list.d/*.list; do
 		[ -r "$list" ] && sed 's/#.*//' "$list"
 	done | awk '

@@ -28,11 +28,12 @@ use crate::progress::Progress;
 const SHOWN: usize = 60;
 
 /// Where code of the kernel's own kind is, licensed as kernel code.
-const KERNEL_SIDE: [&str; 4] = [
+const KERNEL_SIDE: [&str; 5] = [
     "drivers/",
     "rust/",
     "Documentation/",
     "tools/testing/asahi/guest/",
+    "tools/testing/asahi/kconfig/",
 ];
 
 const KERNEL_LICENCE: &str = "GPL-2.0-only OR MIT";
@@ -40,7 +41,7 @@ const TOOLS_LICENCE: &str = "MIT OR Apache-2.0";
 
 /// What cannot or need not carry a licence line: licences, lists, data and what Cargo writes; mails'
 /// contents are under the licences of the files that they change.
-const UNLICENSED: [&str; 7] = [
+const UNLICENSED: [&str; 8] = [
     "LICENSES/",
     "MAINTAINERS",
     ".patch",
@@ -48,6 +49,7 @@ const UNLICENSED: [&str; 7] = [
     "Cargo.lock",
     ".gitignore",
     ".clang-format",
+    ".rustfmt.toml",
 ];
 
 /// Findings, a line or several to each.
