@@ -3,7 +3,6 @@
 //! What user space can ask about the GPU.
 
 use kernel::{
-    prelude::*,
     time::arch_counter,
     uapi, //
 };
@@ -64,7 +63,7 @@ fn nanoseconds(ticks: u64, rate: u32) -> u64 {
 }
 
 #[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
-#[kunit_tests(asahi_params)]
+#[kernel::prelude::kunit_tests(asahi_params)]
 mod tests {
     use super::*;
 

@@ -5,8 +5,6 @@
 //! Layouts: m1n1, proxyclient/m1n1/fw/agx/{cmdqueue,microsequence}.py (WorkCommandCP and
 //! ComputeInfo) for G13 with firmware 13.5.
 
-use kernel::prelude::*;
-
 use crate::fw_struct;
 
 use super::{
@@ -95,7 +93,7 @@ fw_struct! {
 }
 
 #[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
-#[kunit_tests(asahi_fw_compute)]
+#[kernel::prelude::kunit_tests(asahi_fw_compute)]
 mod tests {
     use super::*;
     use crate::fw::job;

@@ -13,8 +13,6 @@ use core::mem::{
     size_of, //
 };
 
-use kernel::prelude::*;
-
 use crate::fw_struct;
 
 use super::{
@@ -137,7 +135,7 @@ impl TimedComputeSequence {
 }
 
 #[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
-#[kunit_tests(asahi_fw_microseq)]
+#[kernel::prelude::kunit_tests(asahi_fw_microseq)]
 mod tests {
     use super::*;
 

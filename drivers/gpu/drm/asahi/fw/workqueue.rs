@@ -6,8 +6,6 @@
 //!
 //! Layouts: m1n1, proxyclient/m1n1/fw/agx/cmdqueue.py.
 
-use kernel::prelude::*;
-
 use crate::fw_struct;
 
 use super::types::{
@@ -244,7 +242,7 @@ fw_struct! {
 }
 
 #[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
-#[kunit_tests(asahi_fw_workqueue)]
+#[kernel::prelude::kunit_tests(asahi_fw_workqueue)]
 mod tests {
     use super::*;
     use core::mem::{

@@ -139,8 +139,6 @@ pub(crate) struct Helper {
 
 /// A compute command.
 pub(crate) struct Compute {
-    /// What it waits for among the renders.
-    pub(crate) vdm_barrier: Barrier,
     /// What it waits for among the computes.
     pub(crate) cdm_barrier: Barrier,
     /// The start of the control stream.
@@ -160,12 +158,7 @@ pub(crate) struct Compute {
 }
 
 impl Compute {
-    fn parse(
-        payload: &[u8],
-        vdm_barrier: Barrier,
-        cdm_barrier: Barrier,
-        attachments: Attachments,
-    ) -> Result<Self> {
+    fn parse(payload: &[u8], cdm_barrier: Barrier, attachments: Attachments) -> Result<Self> {
         let raw: uapi::drm_asahi_cmd_compute = user::from_bytes(payload)?;
         if raw.flags != 0 {
             return Err(EINVAL);
@@ -176,7 +169,6 @@ impl Compute {
         }
 
         Ok(Self {
-            vdm_barrier,
             cdm_barrier,
             stream_base: raw.cdm_ctrl_stream_base,
             stream_end: raw.cdm_ctrl_stream_end,
@@ -228,9 +220,10 @@ impl CommandBuffer {
             match u32::from(header.cmd_type) {
                 uapi::drm_asahi_cmd_type_DRM_ASAHI_CMD_RENDER => return Err(EOPNOTSUPP),
                 uapi::drm_asahi_cmd_type_DRM_ASAHI_CMD_COMPUTE => {
+                    // There are no renders to wait for.
+                    Barrier::new(header.vdm_barrier, 0)?;
                     let command = Compute::parse(
                         payload,
-                        Barrier::new(header.vdm_barrier, 0)?,
                         Barrier::new(header.cdm_barrier, out.computes)?,
                         compute_attachments,
                     )?;
@@ -349,7 +342,6 @@ mod tests {
         let buffer = Writer::new().compute(NONE, 0).parse().unwrap();
         assert_eq!(buffer.computes(), 1);
         let compute = first(&buffer);
-        assert!(compute.vdm_barrier == Barrier::None);
         assert!(compute.cdm_barrier == Barrier::Previous);
         assert_eq!(compute.stream_base, 0x11_0000_4000);
         assert_eq!(compute.sampler_count, 5);
