@@ -419,8 +419,8 @@ typedef void (*uat_pte_fn)(struct uat_io_pgtable *data, u64 *ptep, u64 offset,
  * Calls for each entry in a range that is not empty, and says how many there
  * were. Tables that do not exist are passed over in one step.
  */
-static size_t uat_for_each_pte(struct uat_io_pgtable *data, u64 offset,
-			       size_t pages, uat_pte_fn fn, void *arg)
+static size_t uat_visit_ptes(struct uat_io_pgtable *data, u64 offset,
+			     size_t pages, uat_pte_fn fn, void *arg)
 {
 	size_t count = 0;
 
@@ -480,8 +480,8 @@ static size_t uat_unmap_pages(struct io_pgtable_ops *ops, unsigned long iova,
 	    uat_range(data, iova, size, &offset))
 		return 0;
 
-	return uat_for_each_pte(data, offset, pgcount, uat_clear_pte,
-				gather) * SZ_16K;
+	return uat_visit_ptes(data, offset, pgcount, uat_clear_pte,
+			      gather) * SZ_16K;
 }
 
 static void uat_protect_pte(struct uat_io_pgtable *data, u64 *ptep, u64 offset,
@@ -526,8 +526,8 @@ ssize_t io_pgtable_apple_uat_protect(struct io_pgtable_ops *ops,
 	if (ret)
 		return ret;
 
-	return uat_for_each_pte(data, offset, size / SZ_16K, uat_protect_pte,
-				&attr) * SZ_16K;
+	return uat_visit_ptes(data, offset, size / SZ_16K, uat_protect_pte,
+			      &attr) * SZ_16K;
 }
 EXPORT_SYMBOL_GPL(io_pgtable_apple_uat_protect);
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
+#include <linux/cpufeature.h>
 #include <linux/io-pgtable.h>
 #include <linux/sizes.h>
 
 #ifdef CONFIG_ARM64
 
 #include <asm/barrier.h>
-#include <asm/cpufeature.h>
 #include <asm/tlbflush.h>
 
 /* From this number of pages on, one invalidation of the ASID costs less */

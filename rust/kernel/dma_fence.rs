@@ -11,7 +11,8 @@
 //! The types here are made for that:
 //!
 //! - What needs memory is done first: a [`FenceSlot`] is the memory for a fence, a [`FenceCb`] that
-//!   for a callback, and neither [`FenceContext::arm`] nor [`FenceCb::arm`] can fail for want of it.
+//!   for a callback, and neither [`FenceContext::arm`] nor [`FenceCb::arm`] can fail for want of
+//!   it.
 //! - A fence has one [`DriverFence`], which signals it: on request, or else when it is dropped.
 //! - A [`DriverFence`] keeps its driver's data next to the fence instead of in it, and the fence
 //!   has copies of its names. So there is nothing of a driver in its fences, neither code nor data:
@@ -214,8 +215,8 @@ impl FenceSlot {
         let inner: *mut FenceInner = KBox::into_raw(self.0).cast();
 
         // SAFETY: The memory is ours, and was allocated with `kmalloc()` for this fence alone, so
-        // that `dma_fence_free()` can free it. The operations are constant, and never go away. There
-        // is no lock, the fence has its own.
+        // that `dma_fence_free()` can free it. The operations are constant, and never go away.
+        // There is no lock, the fence has its own.
         unsafe {
             (*inner).driver = driver;
             (*inner).timeline = timeline;

@@ -10,8 +10,8 @@
 //! the format's walks are coherent, that is no problem: `alloc_io_pgtable_ops()` stores the device
 //! it is given and takes no reference, but such a format uses it for nothing except to ask on which
 //! NUMA node to allocate. It needs the *memory* of the `struct device` and not the binding. So the
-//! [`IoPageTable`] of this module holds an [`ARef<Device>`], which lasts for as long as the C object
-//! has the pointer, and has no lifetime.
+//! [`IoPageTable`] of this module holds an [`ARef<Device>`], which lasts for as long as the C
+//! object has the pointer, and has no lifetime.
 //!
 //! What a counted table cannot promise is that the hardware is gone when the last owner drops it.
 //! Whoever puts a table's root into a register has to take it out again before, see

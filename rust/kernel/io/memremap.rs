@@ -46,9 +46,9 @@ impl MemType {
 /// # Lifetime
 ///
 /// It owns the mapping, and nothing else. That the memory is there, and is what it is taken for, is
-/// promised to [`Mem::new`] for the rest of the kernel's life. Therefore there is neither a lifetime
-/// nor a reference to a device here: a mapping may outlive the binding of the device for whose sake
-/// it was made.
+/// promised to [`Mem::new`] for the rest of the kernel's life. Therefore there is neither a
+/// lifetime nor a reference to a device here: a mapping may outlive the binding of the device for
+/// whose sake it was made.
 ///
 /// # Access
 ///

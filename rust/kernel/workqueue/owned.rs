@@ -70,8 +70,8 @@ unsafe impl Send for OwnedQueue {}
 unsafe impl Sync for OwnedQueue {}
 
 impl OwnedQueue {
-    /// Makes a workqueue that works on up to `max_active` items at a time, for each CPU unless it is
-    /// [unbound](WqFlags::UNBOUND). Zero means as many as is usual.
+    /// Makes a workqueue that works on up to `max_active` items at a time, for each CPU unless it
+    /// is [unbound](WqFlags::UNBOUND). Zero means as many as is usual.
     pub fn new(name: &CStr, flags: WqFlags, max_active: u16) -> Result<Self> {
         // SAFETY: The format wants one string, which is copied.
         let wq = unsafe {

@@ -3,10 +3,10 @@
 //! Jobs: what one submission makes of itself.
 //!
 //! A job is complete when it enters its queue: its commands are built, it has its place in the
-//! order of stamps, its fence is armed. It has one owner at a time: the list of the queue that it is
-//! in, and at last the worker, which frees it. Nothing of it is freed anywhere else, because that
-//! takes locks under which other threads allocate memory, and so must not happen in the path that
-//! signals fences.
+//! order of stamps, its fence is armed. It has one owner at a time: the list of the queue that it
+//! is in, and at last the worker, which frees it. Nothing of it is freed anywhere else, because
+//! that takes locks under which other threads allocate memory, and so must not happen in the path
+//! that signals fences.
 
 use kernel::{
     dma_fence::DriverFence,

@@ -10,8 +10,8 @@
 //!
 //! A client's file and its queues own VMs together. Destroying a VM takes its number away; what is
 //! mapped stays mapped until the last queue and the last job that use it are gone. The GPUVM counts
-//! the DRM device and the objects, so that a VM may outlive the file and the binding; the page table
-//! is dead then, and freeing it is all that happens.
+//! the DRM device and the objects, so that a VM may outlive the file and the binding; the page
+//! table is dead then, and freeing it is all that happens.
 //!
 //! # Locking
 //!

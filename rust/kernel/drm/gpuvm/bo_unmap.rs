@@ -9,7 +9,8 @@ impl<T: DriverGpuVm> UniqueRefGpuVm<T> {
     /// unmapping it first. It calls [`DriverGpuVm::sm_step_unmap`] for each mapping of `obj`, and
     /// never [`DriverGpuVm::sm_step_remap`], because it removes whole mappings only.
     ///
-    /// Stops at the first callback that fails. Must not be called with the object's GPUVA lock held.
+    /// Stops at the first callback that fails. Must not be called with the object's GPUVA lock
+    /// held.
     pub fn bo_unmap(&mut self, obj: &T::Object, context: &mut T::SmContext<'_>) -> Result {
         while let Some(range) = self.first_va(obj) {
             self.sm_unmap(range.start, range.end - range.start, context)?;

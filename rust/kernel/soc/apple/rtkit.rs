@@ -349,8 +349,8 @@ impl Sender {
     /// message.
     ///
     /// This sleeps if the mailbox is full, but not for longer than half a second: then it fails
-    /// with [`ETIMEDOUT`]. It fails with [`ENODEV`] if the coprocessor does not run, has crashed, or
-    /// has no driver any more.
+    /// with [`ETIMEDOUT`]. It fails with [`ENODEV`] if the coprocessor does not run, has crashed,
+    /// or has no driver any more.
     pub fn send(&self, endpoint: u8, message: u64) -> Result {
         let rtk = self.rtk.lock();
         let rtk = rtk.as_ref().ok_or(ENODEV)?;
@@ -501,8 +501,8 @@ impl<'a, T: Operations> RtKit<'a, T> {
     /// Waits for the coprocessor to boot, after its CPU was started.
     ///
     /// No step may take more than a second, or else this fails with [`ETIME`]. It fails with
-    /// [`EINVAL`] if the coprocessor speaks no version of the protocol that is known, or does not do
-    /// as told.
+    /// [`EINVAL`] if the coprocessor speaks no version of the protocol that is known, or does not
+    /// do as told.
     pub fn boot(&self) -> Result {
         self.with_power(bindings::apple_rtkit_boot)
     }

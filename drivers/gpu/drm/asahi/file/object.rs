@@ -139,9 +139,9 @@ impl TimestampBuffer {
                 break;
             }
             let size = (piece - skip).min(len - done);
-            // SAFETY: The object's memory is pinned by its scatter-gather table, which lives as long
-            // as the device is bound; the firmware is stopped before it is unbound. The object, and
-            // with it the memory, is dropped after `self` has unmapped it.
+            // SAFETY: The object's memory is pinned by its scatter-gather table, which lives as
+            // long as the device is bound; the firmware is stopped before it is unbound. The
+            // object, and with it the memory, is dropped after `self` has unmapped it.
             unsafe {
                 self.space.map(
                     self.range.start() + done,

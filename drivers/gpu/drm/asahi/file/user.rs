@@ -73,7 +73,8 @@ pub(crate) fn from_bytes<T: UserStruct>(bytes: &[u8]) -> Result<T> {
 
 /// Reads the next `T`, which takes `size` bytes in user space.
 ///
-/// See [`from_bytes`] for what happens when `size` is not the size of `T`. The caller bounds `size`.
+/// See [`from_bytes`] for what happens when `size` is not the size of `T`. The caller bounds
+/// `size`.
 pub(crate) fn read<T: UserStruct>(reader: &mut UserSliceReader, size: usize) -> Result<T> {
     let known = size.min(size_of::<T>());
     let mut value = MaybeUninit::<T>::zeroed();

@@ -2,9 +2,9 @@
 
 //! The memory that a queue shares with the firmware.
 //!
-//! The firmware caches what it knows about a client's scheduling, so that memory is freed only after
-//! it has been told to forget it. That waits for the firmware, and the last reference of a queue may
-//! go away where nothing may wait: the worker does it.
+//! The firmware caches what it knows about a client's scheduling, so that memory is freed only
+//! after it has been told to forget it. That waits for the firmware, and the last reference of a
+//! queue may go away where nothing may wait: the worker does it.
 
 use kernel::{
     new_work,

@@ -370,8 +370,8 @@ impl Inner {
         self.limit - self.since.elapsed().as_millis()
     }
 
-    /// Sets the timer if jobs are running and stops it if none are, and lets the event go if nothing
-    /// needs it.
+    /// Sets the timer if jobs are running and stops it if none are, and lets the event go if
+    /// nothing needs it.
     fn settle(&mut self, scheduler: &Arc<Scheduler>) -> Released {
         let mut released = Released::default();
 
