@@ -66,7 +66,7 @@ say "tool root: unpacking Debian $release and its backports${line:+ from $(echo 
 # everything the (mapped) root's own. Backports are a second line beside whatever the first one is.
 if ! (
 	TAR_OPTIONS=--no-same-owner in_namespace \
-		mmdebstrap --mode=root --variant=extract --skip=check/qemu --include="${include%,}" \
+		mmdebstrap --mode=root --variant=extract --skip=check/qemu,chroot/mount --include="${include%,}" \
 		--aptopt='APT::Sandbox::User "root"' "$@" \
 		--setup-hook="$here/backports-hook.sh" \
 		"$release" "$new" ${line:+"$line"}
