@@ -4,6 +4,7 @@
 
 mod cache;
 mod context;
+mod faults;
 mod kconfig;
 mod kernel;
 mod ktap;

@@ -49,7 +49,11 @@ pub fn extract(ctx: &Context, root: &Path, arch: &str, list: &[String], log: &Pa
         .collect();
     let mut debstrap = proc::command("mmdebstrap");
     debstrap
-        .args(["--mode=root", "--variant=extract", "--skip=check/qemu,chroot/mount"])
+        .args([
+            "--mode=root",
+            "--variant=extract",
+            "--skip=check/qemu,chroot/mount",
+        ])
         .arg(format!("--architectures={arch}"))
         .arg(format!("--include={}", include.join(",")))
         .arg("--aptopt=APT::Sandbox::User \"root\"")

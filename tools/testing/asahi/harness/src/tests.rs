@@ -9,9 +9,11 @@ use anyhow::{Result, anyhow};
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::faults;
 use crate::kernel::{self, Kernel};
 use crate::ktap;
 use crate::kunit;
+use crate::lint;
 use crate::prepare::Prepared;
 use crate::proc;
 use crate::report;
@@ -106,12 +108,26 @@ pub fn run(ctx: &Context) -> Result<u8> {
     versions.print();
     kunit_tests(ctx, &prepared, &kernel, &mut tally);
     guest_session(ctx, &prepared, &kernel, &mut tally);
+    for name in faults::names() {
+        tally.add(
+            format!("fault {name}"),
+            faults::run(ctx, &prepared, &kernel, name),
+        );
+    }
 
     let debug = kernel::build(ctx, &mut progress, true);
     match debug {
         Ok(debug) => guest_session(ctx, &prepared, &debug, &mut tally),
         Err(error) => tally.add("debug kernel: build", Err(error)),
     }
+
+    tally.add(
+        "lint",
+        lint::lint(ctx, &mut progress).and_then(|status| match status {
+            0 => Ok(()),
+            _ => Err(anyhow!("see above")),
+        }),
+    );
 
     let (passed, failed) = tally.counts();
     results::write(
