@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
 # toolroot.sh CACHE: makes CACHE/toolroot-HASH, a Debian root with all tools, and points
-# CACHE/toolroot at it. HASH is of the files that say how it is made. It is filled under another name
+# CACHE/toolroot at it. HASH is of what says how it is made. It is filled under another name
 # and renamed when it is whole, so an interrupted run leaves nothing that looks done.
 
 set -eu
@@ -12,7 +12,9 @@ cache=$1
 . "$here/common.sh"
 . "$here/mirror.sh"
 
-key=$(cat "$here/toolroot.list" "$here/toolroot.sh" "$here/finish.sh" "$here/backports-hook.sh" "$here/common.sh" | sha256sum | cut -c1-16)
+# Counts up when the way of unpacking below changes what comes out of it.
+recipe=1
+key=$( (echo "$release $recipe" && cat "$here/toolroot.list" "$here/finish.sh" "$here/backports-hook.sh") | sha256sum | cut -c1-16)
 root=$cache/toolroot-$key
 
 point() {
@@ -77,7 +79,7 @@ if ! (
 	*"Could not resolve"* | *"Temporary failure resolving"* | *"Could not connect"* | *"Connection failed"* | *"connection timed out"*)
 		why="the package archive cannot be reached: check the network, or give an archive with MIRROR=URL" ;;
 	esac
-	tail -n 15 "$log" >&2
+	[ -n "$why" ] || tail -n 15 "$log" >&2
 	die "tool root: ${why:-mmdebstrap failed} (log: $log)"
 fi
 
