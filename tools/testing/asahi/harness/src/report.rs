@@ -79,15 +79,14 @@ pub fn judge(step: &Step) -> Result<String> {
     }
 }
 
-/// Chip and firmware ABI from the device tree's own properties.
+/// Chip and firmware ABI: from the device tree's own properties, and as the driver found them.
 fn identity(text: &str) -> Option<String> {
     let mut lines = text.lines();
-    let chip = lines.next()?.split_whitespace().next()?;
+    let kind = lines.next()?.split_whitespace().next()?;
     let abi: Vec<&str> = lines.next()?.split_whitespace().collect();
-    (abi.len() == 3).then(|| {
-        let abi = if abi[2] == "0" { &abi[..2] } else { &abi[..] };
-        format!("{chip}, firmware ABI {}", abi.join("."))
-    })
+    let found = lines.next()?;
+    (abi.len() == 3 && found.contains(&format!("{}.{}", abi[0], abi[1])))
+        .then(|| format!("{found} ({kind})"))
 }
 
 /// Name and driver of the Apple device in `vulkaninfo --summary`.
@@ -244,11 +243,12 @@ mod tests {
 
     #[test]
     fn chip_and_abi() {
-        let text = "apple,agx-t8103 apple,agx-g13g \n          13          5          0\n";
+        let text = "apple,agx-g13g \n 13 5 0\nApple G13G B1 (t8103), firmware ABI 13.5\n";
         assert_eq!(
             judge(&step("identity", text)).unwrap(),
-            "apple,agx-t8103, firmware ABI 13.5"
+            "Apple G13G B1 (t8103), firmware ABI 13.5 (apple,agx-g13g)"
         );
+        assert!(judge(&step("identity", &text.replace("13.5", "12.3"))).is_err());
     }
 
     #[test]
