@@ -550,6 +550,37 @@ static void vagx_tell_time(struct vagx *vagx)
 	       vagx->regs + VAGX_GUEST_TIME);
 }
 
+/*
+ * References on the devices made here, one line each: for tests that look whether a driver has given
+ * back what it took.
+ */
+static ssize_t references_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct vagx *vagx = pci_get_drvdata(to_pci_dev(dev));
+	struct device_node *nodes[] = { vagx->gpu, vagx->mbox };
+	ssize_t len = 0;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(nodes); i++) {
+		struct platform_device *pdev = of_find_device_by_node(nodes[i]);
+
+		if (!pdev)
+			continue;
+		/* One of them is the one just taken. */
+		len += sysfs_emit_at(buf, len, "%s %u\n", dev_name(&pdev->dev),
+				     kref_read(&pdev->dev.kobj.kref) - 1);
+		platform_device_put(pdev);
+	}
+	return len;
+}
+static DEVICE_ATTR_RO(references);
+
+static struct attribute *vagx_attrs[] = {
+	&dev_attr_references.attr,
+	NULL
+};
+ATTRIBUTE_GROUPS(vagx);
+
 static int vagx_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct device *dev = &pdev->dev;
@@ -560,6 +591,7 @@ static int vagx_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (!vagx)
 		return -ENOMEM;
 	vagx->pdev = pdev;
+	pci_set_drvdata(pdev, vagx);
 
 	ret = pcim_enable_device(pdev);
 	if (ret)
@@ -606,6 +638,7 @@ static struct pci_driver vagx_driver = {
 	.name = "vagx-guest",
 	.id_table = vagx_ids,
 	.probe = vagx_probe,
+	.dev_groups = vagx_groups,
 };
 module_pci_driver(vagx_driver);
 
