@@ -4,7 +4,7 @@
 # bootstrap builds with the tools of a Debian root of its own.
 
 VERBS := run test vm shell kunit kernel lint clean distclean help
-PARAMETERS := CMD SHARE TIMEOUT CAPTURE KCONFIG CMDLINE KSRC FAULT DEBUG TRACE WAIT PIGLIT MIRROR
+PARAMETERS := CMD SHARE TIMEOUT CAPTURE KCONFIG CMDLINE KSRC FAULT DEBUG TRACE WAIT PIGLIT ONLY MIRROR
 
 # They go down as they were typed: make must not expand a `$$` that is meant for the guest's shell.
 $(foreach p,$(PARAMETERS),$(eval export ASAHI_$(p) := $$(value $(p))))

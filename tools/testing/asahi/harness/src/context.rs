@@ -41,6 +41,8 @@ pub struct Params {
     pub debug: bool,
     pub wait: bool,
     pub piglit: bool,
+    /// Groups of tests to run; all if there are none.
+    pub only: Vec<String>,
     /// A built kernel tree to boot as it is, for work on the kernel parts.
     pub kernel: Option<PathBuf>,
     /// A built vagx to take as it is.
@@ -49,6 +51,13 @@ pub struct Params {
 
 fn var(name: &str) -> Option<String> {
     env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// A list of words.
+fn words(name: &str) -> Vec<String> {
+    var(&format!("ASAHI_{name}"))
+        .map(|v| v.split_whitespace().map(str::to_owned).collect())
+        .unwrap_or_default()
 }
 
 /// A switch such as `DEBUG=1`.
@@ -102,9 +111,8 @@ impl Params {
             kconfig: existing("KCONFIG", false)?,
             cmdline: var("ASAHI_CMDLINE"),
             ksrc: existing("KSRC", true)?,
-            faults: var("ASAHI_FAULT")
-                .map(|v| v.split_whitespace().map(str::to_owned).collect())
-                .unwrap_or_default(),
+            faults: words("FAULT"),
+            only: words("ONLY"),
             debug: switch("DEBUG", false)?,
             wait: switch("WAIT", true)?,
             piglit: switch("PIGLIT", false)?,

@@ -5,7 +5,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -94,40 +94,56 @@ const SESSION: [(&str, &str); 17] = [
     ("vecadd-reload", "vecadd"),
 ];
 
+/// The groups of tests in the order in which they run.
+const GROUPS: [&str; 6] = ["cargo", "kunit", "guest", "faults", "debug", "lint"];
+
 pub fn run(ctx: &Context) -> Result<u8> {
+    let only = &ctx.params.only;
+    if let Some(unknown) = only.iter().find(|o| !GROUPS.contains(&o.as_str())) {
+        bail!("ONLY={unknown}: there are {}", GROUPS.join(", "));
+    }
+    let wanted = |group: &str| only.is_empty() || only.iter().any(|o| o == group);
     let mut progress = verbs::progress(ctx);
     let mut tally = Tally {
         verdicts: Vec::new(),
         started: Instant::now(),
     };
-    progress.step("cargo tests", || cargo_tests(ctx, &mut tally))?;
-
-    let prepared = Prepared::make(ctx, &mut progress)?;
-    let kernel = kernel::build(ctx, &mut progress, false)?;
-    let versions = prepared.versions(ctx, &kernel);
-    versions.print();
-    kunit_tests(ctx, &prepared, &kernel, &mut tally);
-    guest_session(ctx, &prepared, &kernel, &mut tally);
-    for name in faults::names() {
-        tally.add(
-            format!("fault {name}"),
-            faults::run(ctx, &prepared, &kernel, name),
-        );
+    if wanted("cargo") {
+        progress.step("cargo tests", || cargo_tests(ctx, &mut tally))?;
     }
-
-    let debug = kernel::build(ctx, &mut progress, true);
-    match debug {
-        Ok(debug) => guest_session(ctx, &prepared, &debug, &mut tally),
-        Err(error) => tally.add("debug kernel: build", Err(error)),
+    let mut versions = None;
+    if GROUPS[1..5].iter().any(|group| wanted(group)) {
+        let prepared = Prepared::make(ctx, &mut progress)?;
+        let kernel = kernel::build(ctx, &mut progress, false)?;
+        let these = prepared.versions(ctx, &kernel);
+        these.print();
+        versions = Some(these);
+        if wanted("kunit") {
+            kunit_tests(ctx, &prepared, &kernel, &mut tally);
+        }
+        if wanted("guest") {
+            guest_session(ctx, &prepared, &kernel, &mut tally);
+        }
+        if wanted("faults") {
+            for name in faults::names() {
+                let result = faults::run(ctx, &prepared, &kernel, name);
+                tally.add(format!("fault {name}"), result);
+            }
+        }
+        if wanted("debug") {
+            match kernel::build(ctx, &mut progress, true) {
+                Ok(debug) => guest_session(ctx, &prepared, &debug, &mut tally),
+                Err(error) => tally.add("debug kernel: build", Err(error)),
+            }
+        }
     }
-
-    tally.add(
-        "lint",
-        lint::lint(ctx, &mut progress).and_then(|status| match status {
+    if wanted("lint") {
+        let found = lint::lint(ctx, &mut progress).and_then(|status| match status {
             0 => Ok(()),
             _ => Err(anyhow!("see above")),
-        }),
-    );
+        });
+        tally.add("lint", found);
+    }
 
     let (passed, failed) = tally.counts();
     results::write(
@@ -137,7 +153,7 @@ pub fn run(ctx: &Context) -> Result<u8> {
             passed,
             failed,
             seconds: progress.elapsed().as_secs_f64(),
-            versions: Some(versions),
+            versions,
             verdicts: &tally.verdicts,
         },
     )?;
