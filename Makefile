@@ -10,6 +10,14 @@ PARAMETERS := CMD SHARE TIMEOUT CAPTURE KCONFIG CMDLINE KSRC FAULT DEBUG TRACE W
 $(foreach p,$(PARAMETERS),$(eval export ASAHI_$(p) := $$(value $(p))))
 unexport $(PARAMETERS)
 
+# Without this, make ends with 2 whatever the guest's command ended with.
+# The bootstrap builds it, so it is there from the second run on.
+STATUS := $(wildcard $(or $(ASAHI_CACHE),.cache)/build/status.so)
+ifneq ($(and $(STATUS),$(filter load,$(.FEATURES))),)
+load $(STATUS)
+export ASAHI_STATUS := 1
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: $(VERBS)
 $(VERBS):

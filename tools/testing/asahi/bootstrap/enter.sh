@@ -22,6 +22,11 @@ if [ "${1:-}" = --inside ]; then
 		tail -n 15 "$cache/build/cargo-harness.log" >&2
 		die "cannot build the harness (log: $cache/build/cargo-harness.log)"
 	fi
+	object=$cache/build/status.so
+	if [ ! "$object" -nt "$here/status.c" ]; then
+		clang -shared -fPIC -O2 -nostdlib "-DDIR=\"$cache/build\"" -o "$object.$$" "$here/status.c" &&
+			mv "$object.$$" "$object" || die "cannot build $object"
+	fi
 	cd "$src"
 	exec "$CARGO_TARGET_DIR/debug/harness" "$verb"
 fi
@@ -79,7 +84,7 @@ for scheme in http https; do
 done
 for name in http_proxy https_proxy no_proxy all_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY \
 	ASAHI_CMD ASAHI_SHARE ASAHI_TIMEOUT ASAHI_CAPTURE ASAHI_KCONFIG ASAHI_CMDLINE ASAHI_KSRC \
-	ASAHI_FAULT ASAHI_DEBUG ASAHI_TRACE ASAHI_WAIT ASAHI_PIGLIT ASAHI_ONLY \
+	ASAHI_FAULT ASAHI_DEBUG ASAHI_TRACE ASAHI_WAIT ASAHI_PIGLIT ASAHI_ONLY ASAHI_STATUS \
 	ASAHI_KERNEL ASAHI_VAGX ASAHI_VERBOSE; do
 	eval "value=\${$name:-}"
 	# shellcheck disable=SC2154 # assigned by the eval

@@ -64,11 +64,24 @@ fn main() -> ExitCode {
         Verb::Kernel => verbs::kernel(&ctx),
         Verb::Lint => lint::lint(&ctx, &mut verbs::progress(&ctx)),
     });
-    match done {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
+    let status = done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        2
+    });
+    leave_for_make(status);
+    ExitCode::from(status)
+}
+
+/// Leaves the status where bootstrap/status.c looks for it, if make has loaded that. The bootstrap has
+/// become this program, so that the parent is make.
+fn leave_for_make(status: u8) {
+    let cache = std::env::var("ASAHI_CACHE");
+    let (Ok(cache), Some(make)) = (cache, rustix::process::getppid()) else {
+        return;
+    };
+    if status != 0 && std::env::var_os("ASAHI_STATUS").is_some() {
+        let path = format!("{cache}/build/status-{}", make.as_raw_nonzero());
+        // Not to be able to is no reason to fail: make then ends with its own 2.
+        let _ = std::fs::write(path, status.to_string());
     }
 }
