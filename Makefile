@@ -14,7 +14,7 @@ unexport $(PARAMETERS)
 # The bootstrap builds it, so it is there from the second run on.
 STATUS := $(wildcard $(or $(ASAHI_CACHE),.cache)/build/status.so)
 ifneq ($(and $(STATUS),$(filter load,$(.FEATURES))),)
-load $(STATUS)
+-load $(STATUS)
 export ASAHI_STATUS := 1
 endif
 
