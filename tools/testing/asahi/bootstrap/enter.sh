@@ -23,9 +23,10 @@ if [ "${1:-}" = --inside ]; then
 		die "cannot build the harness (log: $cache/build/cargo-harness.log)"
 	fi
 	object=$cache/build/status.so
-	if [ ! "$object" -nt "$here/status.c" ]; then
-		clang -shared -fPIC -O2 -nostdlib "-DDIR=\"$cache/build\"" -o "$object.$$" "$here/status.c" &&
-			mv "$object.$$" "$object" || die "cannot build $object"
+	if [ ! -e "$object" ] || [ -n "$(find "$here/status.c" -newer "$object")" ]; then
+		clang -shared -fPIC -O2 -nostdlib "-DDIR=\"$cache/build\"" -o "$object.$$" "$here/status.c" ||
+			die "cannot build $object"
+		mv "$object.$$" "$object"
 	fi
 	cd "$src"
 	exec "$CARGO_TARGET_DIR/debug/harness" "$verb"

@@ -15,8 +15,6 @@
 
 int plugin_is_GPL_compatible;
 
-int status_gmk_setup(void);
-
 int status_gmk_setup(void)
 {
 	return 1;

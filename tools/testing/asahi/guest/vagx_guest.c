@@ -551,8 +551,8 @@ static void vagx_tell_time(struct vagx *vagx)
 }
 
 /*
- * References on the devices made here, one line each: for tests that look whether a driver has given
- * back what it took.
+ * References on the devices made here, one line each: for tests that look
+ * whether a driver has given back what it took.
  */
 static ssize_t references_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
