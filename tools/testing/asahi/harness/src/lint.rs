@@ -389,6 +389,8 @@ impl Lint<'_> {
         let mut make = kernel::make(&self.tree.path, &objects);
         make.args(["CLIPPY=1", "W=1"]);
         make.args(dirs.iter().map(|d| format!("{}/", d.display())));
+        // For the link of the guest module.
+        make.arg("modules_prepare");
         let built = proc::run_logged(make, &log, "clippy of the kernel").and_then(|()| {
             let mut make = kernel::make(&self.tree.path, &objects);
             make.args(["CLIPPY=1", "W=1"]);
