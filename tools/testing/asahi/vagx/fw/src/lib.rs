@@ -23,6 +23,7 @@ mod handoff;
 mod hwdata;
 mod inbox;
 mod initdata;
+mod job;
 mod layout;
 mod log;
 mod mem;
