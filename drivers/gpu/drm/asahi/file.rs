@@ -347,5 +347,6 @@ impl File {
 const _: () = {
     assert!(size_of::<uapi::drm_asahi_gem_bind_op>() == 32);
     assert!(size_of::<uapi::drm_asahi_cmd_compute>() == 64);
+    assert!(size_of::<uapi::drm_asahi_cmd_render>() == 240);
     assert!(size_of::<uapi::drm_asahi_params_global>() == 592);
 };

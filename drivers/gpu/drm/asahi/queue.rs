@@ -168,6 +168,9 @@ impl Queue {
         find_timestamps: FindTimestamps<'_>,
     ) -> Result {
         self.gpu.check_alive()?;
+        if buffer.renders() != 0 {
+            return Err(EOPNOTSUPP);
+        }
         self.gpu.reclaim();
 
         let mut order = self.order.lock();
@@ -226,7 +229,10 @@ fn build(
     let tail = &context.tail;
     let computes = u32::from(buffer.computes());
 
-    for (before, Command::Compute(cmd)) in (0u32..).zip(buffer.commands()) {
+    for (before, command) in (0u32..).zip(buffer.commands()) {
+        let Command::Compute(cmd) = command else {
+            return Err(EOPNOTSUPP);
+        };
         let stamp_value = tail.nth(before + 1);
 
         // No command has run on the render subqueue, so that its barrier has nothing to wait for.

@@ -44,6 +44,7 @@ user_structs!(
     drm_asahi_attachment,
     drm_asahi_cmd_compute,
     drm_asahi_cmd_header,
+    drm_asahi_cmd_render,
     drm_asahi_gem_bind_op,
     drm_asahi_params_global,
     drm_asahi_sync,

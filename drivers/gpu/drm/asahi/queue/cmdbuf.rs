@@ -10,10 +10,23 @@ use core::mem::size_of;
 
 use kernel::{
     prelude::*,
+    sync::Arc,
     uapi, //
 };
 
 use crate::file::user;
+
+mod render;
+
+#[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
+mod tests;
+
+pub(crate) use render::{
+    Program,
+    Render,
+    Utile,
+    ZlsBuffer, //
+};
 
 /// The most hardware commands that one submission may have.
 pub(crate) const MAX_COMMANDS: usize = 64;
@@ -52,6 +65,13 @@ impl Barrier {
     }
 }
 
+/// What a command waits for in either subqueue.
+#[derive(Clone, Copy)]
+struct Barriers {
+    vdm: Barrier,
+    cdm: Barrier,
+}
+
 /// A range of memory that a command writes, which is a hint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attachment {
@@ -61,12 +81,16 @@ pub(crate) struct Attachment {
     pub(crate) lines: u32,
 }
 
-/// The attachments of a command.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Attachments {
+/// The attachments that one software command sets.
+#[derive(Default)]
+struct AttachmentList {
     list: [Attachment; MAX_ATTACHMENTS],
     len: usize,
 }
+
+/// The attachments of a command. Commands that have the same ones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Attachments(Option<Arc<AttachmentList>>);
 
 impl Attachments {
     fn parse(payload: &[u8]) -> Result<Self> {
@@ -76,7 +100,7 @@ impl Attachments {
             return Err(EINVAL);
         }
 
-        let mut out = Self::default();
+        let mut out = AttachmentList::default();
         for bytes in payload.chunks_exact(STRIDE) {
             let raw: uapi::drm_asahi_attachment = user::from_bytes(bytes)?;
             if raw.pad != 0 || raw.flags != 0 {
@@ -90,12 +114,19 @@ impl Attachments {
             };
             out.len += 1;
         }
-        Ok(out)
+
+        if out.len == 0 {
+            return Ok(Self(None));
+        }
+        Ok(Self(Some(Arc::new(out, GFP_KERNEL)?)))
     }
 
     /// Returns the attachments.
     pub(crate) fn as_slice(&self) -> &[Attachment] {
-        self.list.get(..self.len).unwrap_or(&[])
+        match &self.0 {
+            Some(attachments) => attachments.list.get(..attachments.len).unwrap_or(&[]),
+            None => &[],
+        }
     }
 }
 
@@ -126,6 +157,15 @@ pub(crate) struct Timestamps {
     pub(crate) end: Option<Timestamp>,
 }
 
+impl Timestamps {
+    fn parse(raw: &uapi::drm_asahi_timestamps) -> Self {
+        Self {
+            start: Timestamp::parse(&raw.start),
+            end: Timestamp::parse(&raw.end),
+        }
+    }
+}
+
 /// The program by which the hardware gets scratch memory for a shader.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Helper {
@@ -137,8 +177,20 @@ pub(crate) struct Helper {
     pub(crate) data: u64,
 }
 
+impl Helper {
+    fn parse(raw: &uapi::drm_asahi_helper_program) -> Self {
+        Self {
+            binary: raw.binary,
+            cfg: raw.cfg,
+            data: raw.data,
+        }
+    }
+}
+
 /// A compute command.
 pub(crate) struct Compute {
+    /// What it waits for among the renders.
+    pub(crate) vdm_barrier: Barrier,
     /// What it waits for among the computes.
     pub(crate) cdm_barrier: Barrier,
     /// The start of the control stream.
@@ -158,7 +210,7 @@ pub(crate) struct Compute {
 }
 
 impl Compute {
-    fn parse(payload: &[u8], cdm_barrier: Barrier, attachments: Attachments) -> Result<Self> {
+    fn parse(payload: &[u8], barriers: Barriers, attachments: Attachments) -> Result<Self> {
         let raw: uapi::drm_asahi_cmd_compute = user::from_bytes(payload)?;
         if raw.flags != 0 {
             return Err(EINVAL);
@@ -169,20 +221,14 @@ impl Compute {
         }
 
         Ok(Self {
-            cdm_barrier,
+            vdm_barrier: barriers.vdm,
+            cdm_barrier: barriers.cdm,
             stream_base: raw.cdm_ctrl_stream_base,
             stream_end: raw.cdm_ctrl_stream_end,
             sampler_heap: raw.sampler_heap,
             sampler_count: raw.sampler_count,
-            helper: Helper {
-                binary: raw.helper.binary,
-                cfg: raw.helper.cfg,
-                data: raw.helper.data,
-            },
-            timestamps: Timestamps {
-                start: Timestamp::parse(&raw.ts.start),
-                end: Timestamp::parse(&raw.ts.end),
-            },
+            helper: Helper::parse(&raw.helper),
+            timestamps: Timestamps::parse(&raw.ts),
             attachments,
         })
     }
@@ -190,25 +236,29 @@ impl Compute {
 
 /// A hardware command.
 pub(crate) enum Command {
+    /// It runs on the render subqueue.
+    Render(Render),
     /// It runs on the compute subqueue.
     Compute(Compute),
 }
 
 /// A parsed command buffer.
 pub(crate) struct CommandBuffer {
-    commands: KVec<Command>,
+    commands: KVVec<Command>,
+    renders: u16,
     computes: u16,
 }
 
 impl CommandBuffer {
     /// Parses and checks a command buffer.
-    ///
-    /// [`EOPNOTSUPP`] means a command that the UAPI knows and the driver does not run yet.
     pub(crate) fn parse(mut bytes: &[u8]) -> Result<Self> {
         let mut out = Self {
-            commands: KVec::new(),
+            commands: KVVec::new(),
+            renders: 0,
             computes: 0,
         };
+        let mut vertex_attachments = Attachments::default();
+        let mut fragment_attachments = Attachments::default();
         let mut compute_attachments = Attachments::default();
 
         while !bytes.is_empty() {
@@ -218,22 +268,33 @@ impl CommandBuffer {
             (payload, bytes) = split(bytes, usize::from(header.size))?;
 
             match u32::from(header.cmd_type) {
-                uapi::drm_asahi_cmd_type_DRM_ASAHI_CMD_RENDER => return Err(EOPNOTSUPP),
-                uapi::drm_asahi_cmd_type_DRM_ASAHI_CMD_COMPUTE => {
-                    // There are no renders to wait for.
-                    Barrier::new(header.vdm_barrier, 0)?;
-                    let command = Compute::parse(
+                uapi::drm_asahi_cmd_type_DRM_ASAHI_CMD_RENDER => {
+                    let barriers = out.barriers(&header)?;
+                    out.add(Command::Render(Render::parse(
                         payload,
-                        Barrier::new(header.cdm_barrier, out.computes)?,
-                        compute_attachments,
-                    )?;
-                    out.add(Command::Compute(command))?;
+                        barriers,
+                        vertex_attachments.clone(),
+                        fragment_attachments.clone(),
+                    )?))?;
+                    out.renders += 1;
+                }
+                uapi::drm_asahi_cmd_type_DRM_ASAHI_CMD_COMPUTE => {
+                    let barriers = out.barriers(&header)?;
+                    let attachments = compute_attachments.clone();
+                    out.add(Command::Compute(Compute::parse(
+                        payload,
+                        barriers,
+                        attachments,
+                    )?))?;
                     out.computes += 1;
                 }
-                uapi::drm_asahi_cmd_type_DRM_ASAHI_SET_VERTEX_ATTACHMENTS
-                | uapi::drm_asahi_cmd_type_DRM_ASAHI_SET_FRAGMENT_ATTACHMENTS => {
+                uapi::drm_asahi_cmd_type_DRM_ASAHI_SET_VERTEX_ATTACHMENTS => {
                     no_barriers(&header)?;
-                    Attachments::parse(payload)?;
+                    vertex_attachments = Attachments::parse(payload)?;
+                }
+                uapi::drm_asahi_cmd_type_DRM_ASAHI_SET_FRAGMENT_ATTACHMENTS => {
+                    no_barriers(&header)?;
+                    fragment_attachments = Attachments::parse(payload)?;
                 }
                 uapi::drm_asahi_cmd_type_DRM_ASAHI_SET_COMPUTE_ATTACHMENTS => {
                     no_barriers(&header)?;
@@ -249,6 +310,14 @@ impl CommandBuffer {
         Ok(out)
     }
 
+    /// Checks the barriers of the next command.
+    fn barriers(&self, header: &uapi::drm_asahi_cmd_header) -> Result<Barriers> {
+        Ok(Barriers {
+            vdm: Barrier::new(header.vdm_barrier, self.renders)?,
+            cdm: Barrier::new(header.cdm_barrier, self.computes)?,
+        })
+    }
+
     fn add(&mut self, command: Command) -> Result {
         if self.commands.len() == MAX_COMMANDS {
             return Err(EINVAL);
@@ -259,6 +328,11 @@ impl CommandBuffer {
     /// Returns the hardware commands in the order in which they were given.
     pub(crate) fn commands(&self) -> &[Command] {
         &self.commands
+    }
+
+    /// Returns the number of render commands.
+    pub(crate) fn renders(&self) -> u16 {
+        self.renders
     }
 
     /// Returns the number of compute commands.
@@ -280,170 +354,4 @@ fn no_barriers(header: &uapi::drm_asahi_cmd_header) -> Result {
         return Err(EINVAL);
     }
     Ok(())
-}
-
-#[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
-#[kunit_tests(asahi_cmdbuf)]
-mod tests {
-    use super::*;
-
-    const NONE: u16 = 0xffff;
-    const RENDER: u16 = 0;
-    const COMPUTE: u16 = 1;
-    const COMPUTE_ATTACHMENTS: u16 = 4;
-
-    /// A command buffer being written.
-    struct Writer(KVec<u8>);
-
-    impl Writer {
-        fn new() -> Self {
-            Self(KVec::new())
-        }
-
-        fn command(mut self, kind: u16, vdm: u16, cdm: u16, payload: &[u8]) -> Self {
-            for half in [kind, payload.len() as u16, vdm, cdm] {
-                self.0
-                    .extend_from_slice(&half.to_le_bytes(), GFP_KERNEL)
-                    .unwrap();
-            }
-            self.0.extend_from_slice(payload, GFP_KERNEL).unwrap();
-            self
-        }
-
-        fn compute(self, vdm: u16, cdm: u16) -> Self {
-            self.command(COMPUTE, vdm, cdm, &compute_payload())
-        }
-
-        fn parse(&self) -> Result<CommandBuffer> {
-            CommandBuffer::parse(&self.0)
-        }
-
-        fn error(&self) -> Option<Error> {
-            self.parse().err()
-        }
-    }
-
-    fn compute_payload() -> [u8; 64] {
-        let mut payload = [0u8; 64];
-        payload[4] = 5;
-        payload[8..16].copy_from_slice(&0x11_0000_4000u64.to_le_bytes());
-        payload[48..52].copy_from_slice(&3u32.to_le_bytes());
-        payload[52..56].copy_from_slice(&8u32.to_le_bytes());
-        payload
-    }
-
-    fn first(buffer: &CommandBuffer) -> &Compute {
-        let Command::Compute(compute) = &buffer.commands()[0];
-        compute
-    }
-
-    #[test]
-    fn compute_fields() {
-        let buffer = Writer::new().compute(NONE, 0).parse().unwrap();
-        assert_eq!(buffer.computes(), 1);
-        let compute = first(&buffer);
-        assert!(compute.cdm_barrier == Barrier::Previous);
-        assert_eq!(compute.stream_base, 0x11_0000_4000);
-        assert_eq!(compute.sampler_count, 5);
-        assert!(
-            compute.timestamps.start
-                == Some(Timestamp {
-                    object: 3,
-                    offset: 8
-                })
-        );
-        assert!(compute.timestamps.end.is_none());
-    }
-
-    #[test]
-    fn nothing_to_run() {
-        assert!(Writer::new().error() == Some(EINVAL));
-        let only_software = Writer::new().command(COMPUTE_ATTACHMENTS, NONE, NONE, &[]);
-        assert!(only_software.error() == Some(EINVAL));
-    }
-
-    #[test]
-    fn truncated() {
-        let whole = Writer::new().compute(NONE, NONE);
-        for len in 1..whole.0.len() {
-            assert!(CommandBuffer::parse(&whole.0[..len]).is_err());
-        }
-    }
-
-    #[test]
-    fn short_and_long_commands() {
-        let short = Writer::new().command(COMPUTE, 0, 0, &compute_payload()[..16]);
-        assert_eq!(first(&short.parse().unwrap()).sampler_heap, 0);
-
-        let mut payload = [0u8; 72];
-        payload[..64].copy_from_slice(&compute_payload());
-        let long = Writer::new().command(COMPUTE, 0, 0, &payload);
-        assert!(long.parse().is_ok());
-        payload[71] = 1;
-        let longer = Writer::new().command(COMPUTE, 0, 0, &payload);
-        assert!(longer.error() == Some(E2BIG));
-    }
-
-    #[test]
-    fn barriers() {
-        assert!(Writer::new().compute(0, 1).error() == Some(EINVAL));
-        assert!(Writer::new().compute(1, 0).error() == Some(EINVAL));
-        let two = Writer::new().compute(0, 0).compute(0, 1).parse().unwrap();
-        let Command::Compute(second) = &two.commands()[1];
-        assert!(second.cdm_barrier == Barrier::Command(1));
-        assert!(Writer::new().compute(0, 0).compute(0, 2).error() == Some(EINVAL));
-    }
-
-    #[test]
-    fn flags_and_types() {
-        let mut payload = compute_payload();
-        payload[0] = 1;
-        let flagged = Writer::new().command(COMPUTE, 0, 0, &payload);
-        assert!(flagged.error() == Some(EINVAL));
-        let unknown = Writer::new().command(5, NONE, NONE, &[]);
-        assert!(unknown.error() == Some(EINVAL));
-        let render = Writer::new().command(RENDER, 0, 0, &[0; 240]);
-        assert!(render.error() == Some(EOPNOTSUPP));
-    }
-
-    #[test]
-    fn attachments() {
-        let mut payload = [0u8; 48];
-        payload[0..8].copy_from_slice(&0x1234_0000u64.to_le_bytes());
-        payload[8..16].copy_from_slice(&129u64.to_le_bytes());
-        let buffer = Writer::new()
-            .command(COMPUTE_ATTACHMENTS, NONE, NONE, &payload)
-            .compute(0, 0)
-            .parse()
-            .unwrap();
-        let list = first(&buffer).attachments.as_slice();
-        assert_eq!(list.len(), 2);
-        assert!(
-            list[0]
-                == Attachment {
-                    address: 0x1234_0000,
-                    lines: 2
-                }
-        );
-
-        let waits = Writer::new().command(COMPUTE_ATTACHMENTS, 0, NONE, &payload);
-        assert!(waits.compute(0, 0).error() == Some(EINVAL));
-        let odd = Writer::new().command(COMPUTE_ATTACHMENTS, NONE, NONE, &payload[..47]);
-        assert!(odd.compute(0, 0).error() == Some(EINVAL));
-        let many = Writer::new().command(COMPUTE_ATTACHMENTS, NONE, NONE, &[0; 24 * 17]);
-        assert!(many.compute(0, 0).error() == Some(EINVAL));
-        payload[16] = 1;
-        let padded = Writer::new().command(COMPUTE_ATTACHMENTS, NONE, NONE, &payload);
-        assert!(padded.compute(0, 0).error() == Some(EINVAL));
-    }
-
-    #[test]
-    fn too_many_commands() {
-        let mut writer = Writer::new();
-        for _ in 0..MAX_COMMANDS {
-            writer = writer.compute(NONE, NONE);
-        }
-        assert_eq!(writer.parse().unwrap().computes(), 64);
-        assert!(writer.compute(NONE, NONE).error() == Some(EINVAL));
-    }
 }
