@@ -43,6 +43,10 @@ pub struct Params {
     pub piglit: bool,
     /// Groups of tests to run; all if there are none.
     pub only: Vec<String>,
+    /// Of the interface's tests, those whose names begin so; all if there are none.
+    pub test: Vec<String>,
+    /// Where the interface's tests take their random numbers from.
+    pub seed: Option<u64>,
     /// A built kernel tree to boot as it is, for work on the kernel parts.
     pub kernel: Option<PathBuf>,
     /// A built vagx to take as it is.
@@ -102,6 +106,13 @@ impl Params {
                 _ => bail!("TIMEOUT={text}: a number of seconds is wanted"),
             },
         };
+        let seed = match var("ASAHI_SEED") {
+            None => None,
+            Some(text) => Some(
+                text.parse()
+                    .with_context(|| format!("SEED={text}: a number is wanted"))?,
+            ),
+        };
         Ok(Self {
             cmd: var("ASAHI_CMD"),
             share: existing("SHARE", true)?,
@@ -113,6 +124,8 @@ impl Params {
             ksrc: existing("KSRC", true)?,
             faults: words("FAULT"),
             only: words("ONLY"),
+            test: words("TEST"),
+            seed,
             debug: switch("DEBUG", false)?,
             wait: switch("WAIT", true)?,
             piglit: switch("PIGLIT", false)?,

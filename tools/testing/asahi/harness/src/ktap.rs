@@ -63,7 +63,7 @@ pub fn cases(text: &str) -> Vec<Case> {
             continue;
         }
         let Some((passed, name, skipped)) = result(body) else {
-            if body.starts_with("# ") && indent > 0 && said.len() < 10 {
+            if body.starts_with("# ") && said.len() < 10 {
                 said.push(body.to_owned());
             }
             continue;
@@ -94,11 +94,14 @@ pub fn cases(text: &str) -> Vec<Case> {
                 said.clear();
             }
             (0, _) => {
+                // In a list, what is said names the case.
+                let about = format!("# {name}: ");
+                let why = why.iter().filter_map(|line| line.strip_prefix(&about));
                 all.push(Case {
                     name: name.to_owned(),
                     passed,
                     skipped,
-                    why,
+                    why: why.map(str::to_owned).collect(),
                 });
                 said.clear();
             }
@@ -152,9 +155,10 @@ mod tests {
 
     #[test]
     fn a_flat_list() {
-        let cases = cases("KTAP version 1\n1..2\nok 1 a\nnot ok 2 b # no\n");
+        let cases = cases("KTAP version 1\n1..2\nok 1 a\n# b: no\nnot ok 2 b\n");
         assert_eq!(cases.len(), 2);
         assert!(cases[0].passed && !cases[1].passed);
+        assert_eq!(cases[1].why, ["no"]);
     }
 
     #[test]

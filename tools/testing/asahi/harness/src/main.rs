@@ -21,6 +21,7 @@ mod results;
 mod roots;
 mod session;
 mod tests;
+mod uapi;
 mod vagx;
 mod verbs;
 mod vm;
@@ -41,6 +42,8 @@ enum Verb {
     Run,
     /// All tests.
     Test,
+    /// The tests of the driver's interface.
+    Uapi,
     /// The KUnit tests.
     Kunit,
     /// Run CMD in a fresh guest.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
     let done = context::Context::from_env().and_then(|ctx| match verb {
         Verb::Run => report::run(&ctx),
         Verb::Test => tests::run(&ctx),
+        Verb::Uapi => uapi::run(&ctx),
         Verb::Kunit => kunit::run(&ctx),
         Verb::Vm => verbs::vm(&ctx),
         Verb::Shell => verbs::shell(&ctx),

@@ -4,7 +4,8 @@
 
 use crate::vm::Outcome;
 
-const LIBRARY: &str = include_str!("../guest/session");
+/// What the scripts are written with.
+pub const LIBRARY: &str = include_str!("../guest/session");
 
 /// One step as it ended in the guest.
 #[derive(Debug, Clone, PartialEq)]

@@ -19,6 +19,7 @@ use crate::proc;
 use crate::report;
 use crate::results::{self, Versions};
 use crate::session;
+use crate::uapi;
 use crate::verbs;
 use crate::vm::{self, End, Outcome, Spec};
 
@@ -231,12 +232,7 @@ fn kunit_tests(ctx: &Context, prepared: &Prepared, kernel: &Kernel, tally: &mut 
         Err(error) => tally.add("kunit", Err(error)),
         Ok(result) => {
             for case in result.cases.iter().filter(|c| !c.skipped) {
-                let verdict = if case.passed {
-                    Ok(())
-                } else {
-                    Err(anyhow!("{}", case.why.join("; ")))
-                };
-                tally.add(format!("kunit: {}", case.name), verdict);
+                tally.add(format!("kunit: {}", case.name), uapi::verdict(case));
             }
             let whole = if result.problems.is_empty() {
                 Ok(())
@@ -256,7 +252,7 @@ fn guest_session(ctx: &Context, prepared: &Prepared, kernel: &Kernel, tally: &mu
         steps.push(("leaks", "leaks"));
     }
     let script = session::script(&steps);
-    let limit = Duration::from_secs(if kernel.debug { 1200 } else { 600 });
+    let limit = Duration::from_secs(if kernel.debug { 2700 } else { 1200 });
     let outcome = vm::run(
         &prepared.setup(ctx),
         &Spec {
@@ -280,12 +276,10 @@ fn guest_session(ctx: &Context, prepared: &Prepared, kernel: &Kernel, tally: &mu
         if *name == "interface" {
             let cases = ktap::cases(&step.text);
             for case in &cases {
-                let verdict = if case.passed {
-                    Ok(())
-                } else {
-                    Err(anyhow!("{}", case.why.join("; ")))
-                };
-                tally.add(format!("{what}interface: {}", case.name), verdict);
+                tally.add(
+                    format!("{what}interface: {}", case.name),
+                    uapi::verdict(case),
+                );
             }
             if cases.is_empty() {
                 tally.add(
@@ -345,9 +339,10 @@ fn clean(outcome: &Outcome, what: &str, tally: &mut Tally) {
     };
     tally.add(
         format!("{what}no kernel warning"),
-        none(&vm::reports(&outcome.kernel_log())),
+        none(&uapi::reports(&outcome.kernel_log())),
     );
-    let mut complaints = outcome.complaints.clone();
+    let said = String::from_utf8_lossy(&outcome.stdout);
+    let mut complaints = uapi::complaints(&said, &outcome.complaints);
     complaints.extend(outcome.vagx_error.clone());
     tally.add(format!("{what}no complaint of vagx"), none(&complaints));
 }

@@ -44,6 +44,8 @@ pub enum Output {
     Through,
     /// Into the outcome.
     Kept,
+    /// Both.
+    Both,
     /// The command is a shell on the harness's terminal.
     Terminal,
 }
@@ -136,7 +138,11 @@ fn run_dir(ctx: &Context) -> Result<PathBuf> {
 
 /// Reads what QEMU sends to a listening socket as fast as it comes, so that the guest never waits for
 /// a slow reader, and gives it to the right place.
-fn receive(listener: UnixListener, mut sink: Option<Box<dyn Write + Send>>) -> JoinHandle<Vec<u8>> {
+fn receive(
+    listener: UnixListener,
+    mut sink: Option<Box<dyn Write + Send>>,
+    keep: bool,
+) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let Ok((mut stream, _)) = listener.accept() else {
             return Vec::new();
@@ -145,13 +151,13 @@ fn receive(listener: UnixListener, mut sink: Option<Box<dyn Write + Send>>) -> J
         let writer = std::thread::spawn(move || {
             let mut kept = Vec::new();
             for piece in received {
-                match &mut sink {
-                    Some(sink) => {
-                        if sink.write_all(&piece).and_then(|()| sink.flush()).is_err() {
-                            break;
-                        }
-                    }
-                    None => kept.extend(piece),
+                if let Some(sink) = &mut sink
+                    && sink.write_all(&piece).and_then(|()| sink.flush()).is_err()
+                {
+                    break;
+                }
+                if keep {
+                    kept.extend(piece);
                 }
             }
             kept
@@ -195,11 +201,12 @@ pub fn run(setup: &Setup, spec: &Spec) -> Result<Outcome> {
     let receivers = match spec.output {
         Output::Terminal => None,
         output => {
-            let through = output == Output::Through;
-            let sink = |s: Box<dyn Write + Send>| through.then_some(s);
+            let keep = output != Output::Through;
+            let sink = |s: Box<dyn Write + Send>| (output != Output::Kept).then_some(s);
+            let (to, errors) = (std::io::stdout(), std::io::stderr());
             Some((
-                receive(UnixListener::bind(&out)?, sink(Box::new(std::io::stdout()))),
-                receive(UnixListener::bind(&err)?, sink(Box::new(std::io::stderr()))),
+                receive(UnixListener::bind(&out)?, sink(Box::new(to)), keep),
+                receive(UnixListener::bind(&err)?, sink(Box::new(errors)), keep),
             ))
         }
     };
@@ -380,8 +387,9 @@ pub fn reports(log: &str) -> Vec<String> {
         "lockdep:",
         "rust_kernel: panicked",
     ];
-    // kmemleak and lockdep also say harmless things at start.
-    const HARMLESS: [&str; 4] = [
+    // kmemleak and lockdep also say harmless things at start, and without SysRq init ends like this.
+    const HARMLESS: [&str; 5] = [
+        "Attempted to kill init! exitcode=0x00000000",
         "kmemleak: Kernel memory leak detector initialized",
         "kmemleak: Automatic memory scanning thread",
         "kmemleak: Automatic memory scanning",

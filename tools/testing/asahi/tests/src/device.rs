@@ -206,7 +206,7 @@ impl Drop for Vm<'_> {
 
 /// A buffer object.
 pub struct Bo<'a> {
-    device: &'a Device,
+    pub device: &'a Device,
     pub handle: u32,
     pub size: u64,
 }
@@ -260,6 +260,12 @@ impl Mapping {
         assert!(offset.is_multiple_of(align_of::<T>()) && offset + size_of::<T>() <= self.len);
         // SAFETY: It has been checked that the offset lies in the mapping.
         unsafe { self.ptr.as_ptr().add(offset).cast() }
+    }
+
+    /// How many bytes it has.
+    #[expect(clippy::len_without_is_empty, reason = "there are no empty mappings")]
+    pub fn len(&self) -> usize {
+        self.len
     }
 
     /// Reads 64 bits, which the GPU may have written.
@@ -388,7 +394,7 @@ fn deadline() -> i64 {
 
 /// A queue.
 pub struct Queue<'a> {
-    device: &'a Device,
+    pub device: &'a Device,
     pub id: u32,
 }
 

@@ -1,79 +1,85 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Tests of the asahi driver's interface. They run in the guest, over the raw ioctls, and print
-//! KTAP.
+//! KTAP. What they expect is what `include/uapi/drm/asahi_drm.h` says.
 //!
-//! `asahi-tests` runs all tests but those of faults, `asahi-tests NAME...` those whose names begin
-//! so, and `asahi-tests --list` lists them.
+//! `asahi-tests` runs all tests but the heavy ones, `asahi-tests NAME...` those whose names begin so.
+//! `--all` takes the heavy ones too, `--seed N` repeats a run's random choices, `--list` lists.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Result, anyhow};
-
-mod device;
+mod runner;
 mod suite;
-mod uapi;
 
-use device::Device;
+use asahi_tests::{device, uapi};
+use runner::Test;
 
-/// A test.
-struct Test {
-    name: &'static str,
-    run: fn(&Device) -> Result<()>,
+const USAGE: &str = "usage: asahi-tests [--list] [--all] [--seed N] [NAME...]";
+
+/// What the command line asks for.
+#[derive(Default)]
+struct Arguments {
+    list: bool,
+    all: bool,
+    seed: Option<u64>,
+    names: Vec<String>,
 }
 
-/// Runs a test on a file of its own.
-fn run(test: &Test) -> Result<()> {
-    let device = Device::open()?;
-    catch_unwind(AssertUnwindSafe(|| (test.run)(&device))).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(anyhow!("{}", text.unwrap_or("panicked")))
+impl Arguments {
+    fn parse() -> Option<Self> {
+        let mut this = Self::default();
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            match &*word {
+                "--list" => this.list = true,
+                "--all" => this.all = true,
+                "--seed" => this.seed = Some(words.next()?.parse().ok()?),
+                option if option.starts_with('-') => return None,
+                _ => this.names.push(word),
+            }
+        }
+        Some(this)
+    }
+
+    fn choose(&self, test: &Test) -> bool {
+        match self.names.is_empty() {
+            true => self.all || !test.heavy,
+            false => self.names.iter().any(|name| test.name.starts_with(&**name)),
+        }
+    }
+}
+
+/// A seed that is another one each time, and short enough to be typed.
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(1, |now| {
+        u64::from(now.subsec_nanos() ^ now.as_secs() as u32)
     })
 }
 
 fn main() -> ExitCode {
-    let names: Vec<String> = std::env::args().skip(1).collect();
+    let Some(arguments) = Arguments::parse() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
     let tests = suite::all();
-    if names.iter().any(|name| name == "--list") {
-        for test in &tests {
-            println!("{}", test.name);
-        }
-        return ExitCode::SUCCESS;
-    }
-
-    let chosen: Vec<&Test> = tests
-        .iter()
-        .filter(|test| match names.is_empty() {
-            true => !test.name.starts_with("fault::"),
-            false => names.iter().any(|name| test.name.starts_with(&**name)),
-        })
-        .collect();
+    let chosen: Vec<&Test> = tests.iter().filter(|t| arguments.choose(t)).collect();
     if chosen.is_empty() {
         eprintln!("asahi-tests: there is no test of that name; --list lists them");
         return ExitCode::from(2);
     }
-
-    println!("KTAP version 1\n1..{}", chosen.len());
-    let mut failed = false;
-    for (number, test) in (1..).zip(&chosen) {
-        match run(test) {
-            Ok(()) => println!("ok {number} {}", test.name),
-            Err(error) => {
-                failed = true;
-                println!("# {}: {error:#}", test.name);
-                println!("not ok {number} {}", test.name);
-            }
+    if arguments.list {
+        for test in chosen {
+            println!("{}", test.name);
         }
+        return ExitCode::SUCCESS;
     }
-    if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+    let seed = arguments.seed.unwrap_or_else(fresh_seed);
+    match runner::run(&chosen, seed) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }

@@ -2,7 +2,7 @@
 
 //! All tests.
 
-use crate::Test;
+use crate::runner::Test;
 
 mod bind;
 mod fault;
@@ -13,18 +13,20 @@ mod queue;
 mod submit;
 mod vm;
 
-/// Makes the list of a module's tests.
+/// Makes the list of a module's tests, each a function with what else is to be said of it.
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => {
-        pub fn tests() -> Vec<crate::Test> {
-            vec![$(crate::Test {
+    ($($name:ident $({ $($field:ident: $value:expr),* })?),* $(,)?) => {
+        pub fn tests() -> Vec<crate::runner::Test> {
+            vec![$(crate::runner::Test {
                 name: concat!(module_path!(), "::", stringify!($name)),
                 run: $name,
+                $($($field: $value,)*)?
+                ..crate::runner::Test::PLAIN
             }),*]
         }
     };
 }
-use tests;
+pub(crate) use tests;
 
 /// Returns all tests.
 pub fn all() -> Vec<Test> {
@@ -44,8 +46,10 @@ pub fn all() -> Vec<Test> {
     for test in &mut all {
         test.name = test
             .name
-            .strip_prefix("asahi_tests::suite::")
-            .unwrap_or(test.name);
+            .strip_prefix("asahi_tests::")
+            .map_or(test.name, |name| {
+                name.strip_prefix("suite::").unwrap_or(name)
+            });
     }
     all
 }
