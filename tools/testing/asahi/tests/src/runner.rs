@@ -77,6 +77,11 @@ static RNG: OnceLock<u64> = OnceLock::new();
 pub struct Rng(u64);
 
 impl Rng {
+    /// The numbers of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// The next number (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators").
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -94,7 +99,7 @@ impl Rng {
 
 /// The running test's numbers.
 pub fn rng() -> Rng {
-    Rng(RNG.get().copied().unwrap_or_default())
+    Rng::new(RNG.get().copied().unwrap_or_default())
 }
 
 /// Runs a test on a file of its own.

@@ -5,23 +5,25 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::fd::{AsRawFd, FromRawFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
     ptr::NonNull,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::uapi::*;
 
+mod queue;
+mod sync;
+
+pub use queue::{Bench, Commands, Queue};
+pub use sync::{Syncobj, deadline, sync_file_status};
+
 /// The GPU's page size.
 pub const PAGE: u64 = 0x4000;
 
 /// Where tests map what the GPU is to see.
 pub const HEAP: u64 = 0x20_0000_0000;
-
-/// How long a test waits for the GPU.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An open device.
 pub struct Device {
@@ -42,6 +44,11 @@ impl Device {
             }
         }
         bail!("there is no render node of the asahi driver")
+    }
+
+    /// Takes a file of the device that came from elsewhere.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self { file: fd.into() }
     }
 
     fn driver(&self) -> Result<String> {
@@ -78,15 +85,24 @@ impl Device {
         Ok(())
     }
 
+    /// Does an ioctl whose request or argument need not be right.
+    ///
+    /// # Safety
+    ///
+    /// `arg` must be valid for what the kernel makes of the request, or be no address of anything.
+    pub unsafe fn raw(&self, request: u32, arg: *mut libc::c_void) -> io::Result<()> {
+        // SAFETY: By this function's contract.
+        if unsafe { libc::ioctl(self.fd(), request as _, arg) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
     /// Does an ioctl that must fail with a certain error.
     pub fn refused<T: Ioctl>(&self, mut arg: T, errno: i32, what: &str) -> Result<()> {
         match self.ioctl(&mut arg) {
             Ok(()) => bail!("{what}: accepted"),
-            Err(error) => {
-                let got = error.raw_os_error();
-                ensure!(got == Some(errno), "{what}: {error}, not {errno}");
-                Ok(())
-            }
+            Err(error) => expect(&error, errno, what),
         }
     }
 
@@ -133,6 +149,20 @@ impl Device {
         })
     }
 
+    /// Imports a dma-buf.
+    pub fn import(&self, fd: i32, size: u64) -> Result<Bo<'_>> {
+        let mut arg = PrimeFdToHandle {
+            fd,
+            ..Default::default()
+        };
+        self.ioctl(&mut arg).context("PRIME_FD_TO_HANDLE")?;
+        Ok(Bo {
+            device: self,
+            handle: arg.handle,
+            size,
+        })
+    }
+
     /// Makes a sync object.
     pub fn syncobj(&self) -> Result<Syncobj<'_>> {
         let mut create = SyncobjCreate::default();
@@ -142,6 +172,14 @@ impl Device {
             handle: create.handle,
         })
     }
+}
+
+/// Makes sure that an error is the expected one.
+pub fn expect(error: &io::Error, errno: i32, what: &str) -> Result<()> {
+    let wanted = io::Error::from_raw_os_error(errno);
+    let got = error.raw_os_error();
+    ensure!(got == Some(errno), "{what}: {error}, not {wanted}");
+    Ok(())
 }
 
 /// An address space.
@@ -179,11 +217,27 @@ impl Vm<'_> {
         .context("VM_BIND")
     }
 
+    /// Takes out whatever is mapped in a range.
+    pub fn unmap(&self, addr: u64, range: u64) -> Result<()> {
+        self.bind(BindOp {
+            flags: BIND_UNBIND,
+            range,
+            addr,
+            ..Default::default()
+        })
+        .context("unbinding")
+    }
+
     /// Makes a queue.
     pub fn queue(&self) -> Result<Queue<'_>> {
+        self.queue_of(PRIORITY_MEDIUM)
+    }
+
+    /// Makes a queue of a priority.
+    pub fn queue_of(&self, priority: u32) -> Result<Queue<'_>> {
         let mut create = QueueCreate {
             vm_id: self.id,
-            priority: PRIORITY_MEDIUM,
+            priority,
             usc_exec_base: 0x11_0000_0000,
             ..Default::default()
         };
@@ -212,6 +266,18 @@ pub struct Bo<'a> {
 }
 
 impl Bo<'_> {
+    /// Exports it as a dma-buf.
+    pub fn export(&self) -> Result<OwnedFd> {
+        let mut arg = PrimeHandleToFd {
+            handle: self.handle,
+            flags: (libc::O_CLOEXEC | libc::O_RDWR) as u32,
+            fd: -1,
+        };
+        self.device.ioctl(&mut arg).context("PRIME_HANDLE_TO_FD")?;
+        // SAFETY: The kernel has just given us the descriptor.
+        Ok(unsafe { OwnedFd::from_raw_fd(arg.fd) })
+    }
+
     /// Maps it into the process.
     pub fn mmap(&self) -> Result<Mapping> {
         let mut offset = GemMmapOffset {
@@ -288,211 +354,8 @@ impl Drop for Mapping {
     }
 }
 
-/// A sync object.
-pub struct Syncobj<'a> {
-    device: &'a Device,
-    pub handle: u32,
-}
-
-impl Syncobj<'_> {
-    /// Names it in a submission.
-    pub fn binary(&self) -> Sync {
-        Sync {
-            sync_type: SYNC_BINARY,
-            handle: self.handle,
-            timeline_value: 0,
-        }
-    }
-
-    /// Names one of its points in a submission.
-    pub fn point(&self, value: u64) -> Sync {
-        Sync {
-            sync_type: SYNC_TIMELINE,
-            handle: self.handle,
-            timeline_value: value,
-        }
-    }
-
-    /// Waits until it has signalled.
-    pub fn wait(&self) -> Result<()> {
-        self.device
-            .ioctl(&mut SyncobjWait {
-                handles: std::ptr::from_ref(&self.handle) as u64,
-                timeout_nsec: deadline(),
-                count_handles: 1,
-                flags: SYNCOBJ_WAIT_ALL,
-                ..Default::default()
-            })
-            .context("waiting for a sync object")
-    }
-
-    /// Waits until it has signalled, and tells the error that its fence has got, zero for none.
-    pub fn outcome(&self) -> Result<i32> {
-        self.wait()?;
-        let mut export = SyncobjHandleToFd {
-            handle: self.handle,
-            flags: SYNCOBJ_EXPORT_SYNC_FILE,
-            ..Default::default()
-        };
-        self.device
-            .ioctl(&mut export)
-            .context("exporting a fence")?;
-        // SAFETY: The kernel has just given us the descriptor.
-        let file = unsafe { std::os::fd::OwnedFd::from_raw_fd(export.fd) };
-        let mut info = std::mem::MaybeUninit::<SyncFileInfo>::zeroed();
-        // SAFETY: The kernel writes a `SyncFileInfo`; there is no room for details of fences.
-        let ret = unsafe {
-            libc::ioctl(
-                file.as_raw_fd(),
-                SYNC_IOC_FILE_INFO as _,
-                info.as_mut_ptr().cast::<libc::c_void>(),
-            )
-        };
-        if ret < 0 {
-            return Err(io::Error::last_os_error()).context("SYNC_IOC_FILE_INFO");
-        }
-        // SAFETY: All bytes are initialised, and any are a valid value.
-        let status = unsafe { info.assume_init() }.status;
-        ensure!(status != 0, "a fence has signalled and not signalled");
-        Ok(status.min(0))
-    }
-
-    /// Waits until one of its points has signalled.
-    pub fn wait_point(&self, value: u64) -> Result<()> {
-        self.device
-            .ioctl(&mut SyncobjTimelineWait {
-                handles: std::ptr::from_ref(&self.handle) as u64,
-                points: std::ptr::from_ref(&value) as u64,
-                timeout_nsec: deadline(),
-                count_handles: 1,
-                flags: SYNCOBJ_WAIT_ALL,
-                ..Default::default()
-            })
-            .context("waiting for a point of a sync object")
-    }
-}
-
-impl Drop for Syncobj<'_> {
-    fn drop(&mut self) {
-        let _ = self.device.ioctl(&mut SyncobjDestroy {
-            handle: self.handle,
-            pad: 0,
-        });
-    }
-}
-
-/// When to give up waiting, by the clock that the kernel uses for that.
-fn deadline() -> i64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `now` is valid.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
-    (now.tv_sec + PATIENCE.as_secs() as i64) * 1_000_000_000 + now.tv_nsec
-}
-
-/// A queue.
-pub struct Queue<'a> {
-    pub device: &'a Device,
-    pub id: u32,
-}
-
-impl Queue<'_> {
-    /// The argument of SUBMIT.
-    pub fn submit_arg(&self, commands: &[u8], ins: usize, syncs: &[Sync]) -> Submit {
-        Submit {
-            syncs: syncs.as_ptr() as u64,
-            cmdbuf: commands.as_ptr() as u64,
-            queue_id: self.id,
-            in_sync_count: ins as u32,
-            out_sync_count: (syncs.len() - ins) as u32,
-            cmdbuf_size: commands.len() as u32,
-            ..Default::default()
-        }
-    }
-
-    /// Submits commands that wait for the first `ins` sync objects and signal the others.
-    pub fn submit(&self, commands: &Commands, ins: usize, syncs: &[Sync]) -> io::Result<()> {
-        self.device
-            .ioctl(&mut self.submit_arg(&commands.0, ins, syncs))
-    }
-
-    /// Submits commands and waits until they are done, without an error.
-    pub fn run(&self, commands: &Commands) -> Result<()> {
-        let done = self.device.syncobj()?;
-        self.submit(commands, 0, &[done.binary()])
-            .context("SUBMIT")?;
-        let outcome = done.outcome()?;
-        ensure!(outcome == 0, "the commands have failed with {outcome}");
-        Ok(())
-    }
-
-    /// Gives the queue up, whatever it is doing.
-    pub fn destroy(self) {}
-}
-
-impl Drop for Queue<'_> {
-    fn drop(&mut self) {
-        let _ = self.device.ioctl(&mut QueueDestroy {
-            queue_id: self.id,
-            pad: 0,
-        });
-    }
-}
-
-/// A command buffer being written.
-#[derive(Clone, Default)]
-pub struct Commands(pub Vec<u8>);
-
-impl Commands {
-    /// Adds a command.
-    pub fn command(mut self, cmd_type: u16, vdm: u16, cdm: u16, payload: &[u8]) -> Self {
-        self.0.extend(bytes(&CmdHeader {
-            cmd_type,
-            size: payload.len() as u16,
-            vdm_barrier: vdm,
-            cdm_barrier: cdm,
-        }));
-        self.0.extend(payload);
-        self
-    }
-
-    /// Adds a compute command that waits for all before it.
-    pub fn compute(self, compute: &CmdCompute) -> Self {
-        self.command(CMD_COMPUTE, 0, 0, bytes(compute))
-    }
-}
-
 /// The bytes of a structure of the interface.
 pub fn bytes<T: Copy>(value: &T) -> &[u8] {
     // SAFETY: The interface's structures have no padding.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
-}
-
-/// A VM with a control stream that does nothing, and a queue to run it on.
-pub struct Bench<'a> {
-    pub queue: Queue<'a>,
-    pub nothing: CmdCompute,
-    _stream: Bo<'a>,
-}
-
-impl<'a> Bench<'a> {
-    /// Sets it up.
-    pub fn new(vm: &'a Vm<'a>) -> Result<Self> {
-        let stream = vm.device.bo(PAGE, GEM_WRITEBACK, 0)?;
-        vm.map(&stream, HEAP)?;
-        // One block: Stream Terminate (Mesa, src/asahi/genxml/cmdbuf.xml).
-        stream.mmap()?.write(0, 2 << 29);
-
-        Ok(Self {
-            queue: vm.queue()?,
-            nothing: CmdCompute {
-                cdm_ctrl_stream_base: HEAP,
-                cdm_ctrl_stream_end: HEAP + 8,
-                ..Default::default()
-            },
-            _stream: stream,
-        })
-    }
 }
