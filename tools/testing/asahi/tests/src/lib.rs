@@ -3,5 +3,6 @@
 //! What programs that use the asahi driver over its raw ioctls are written with.
 
 pub mod device;
+pub mod gpu;
 
 pub use asahi_uapi as uapi;

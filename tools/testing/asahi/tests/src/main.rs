@@ -11,10 +11,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+mod model;
 mod runner;
+mod stress;
 mod suite;
 
-use asahi_tests::{device, uapi};
+use asahi_tests::{device, gpu, uapi};
 use runner::Test;
 
 const USAGE: &str = "usage: asahi-tests [--list] [--all] [--seed N] [NAME...]";

@@ -40,6 +40,7 @@ pub fn all() -> Vec<Test> {
         queue::tests(),
         submit::tests(),
         fault::tests(),
+        crate::stress::tests(),
     ] {
         all.extend(tests);
     }

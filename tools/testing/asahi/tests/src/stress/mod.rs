@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Tests that try to break the driver: at random, with faults, with many clients, and while it goes.
+//!
+//! The heavy ones are those that take minutes. Each has a small sister that runs with all the others.
+
+use std::io;
+
+use crate::runner::Test;
+
+mod binds;
+
+/// All tests of this folder.
+pub fn tests() -> Vec<Test> {
+    binds::tests()
+}
+
+/// The number of an error, zero for none.
+fn errno(result: &io::Result<()>) -> i32 {
+    match result {
+        Ok(()) => 0,
+        Err(error) => error.raw_os_error().unwrap_or(-1),
+    }
+}
