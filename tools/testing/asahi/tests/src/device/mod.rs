@@ -13,9 +13,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::uapi::*;
 
+mod guarded;
 mod queue;
 mod sync;
 
+pub use guarded::Guarded;
 pub use queue::{Bench, Commands, Queue};
 pub use sync::{Syncobj, deadline, sync_file_status};
 
@@ -189,6 +191,11 @@ pub struct Vm<'a> {
 }
 
 impl Vm<'_> {
+    /// Its number, which stays.
+    pub fn into_id(self) -> u32 {
+        std::mem::ManuallyDrop::new(self).id
+    }
+
     /// Does one operation of VM_BIND.
     pub fn bind(&self, op: BindOp) -> io::Result<()> {
         self.device.ioctl(&mut self.bind_arg(&op))
@@ -266,6 +273,11 @@ pub struct Bo<'a> {
 }
 
 impl Bo<'_> {
+    /// Its handle, which stays.
+    pub fn into_handle(self) -> u32 {
+        std::mem::ManuallyDrop::new(self).handle
+    }
+
     /// Exports it as a dma-buf.
     pub fn export(&self) -> Result<OwnedFd> {
         let mut arg = PrimeHandleToFd {

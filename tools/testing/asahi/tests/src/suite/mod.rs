@@ -4,12 +4,17 @@
 
 use crate::runner::Test;
 
+mod abi;
 mod bind;
+mod calls;
 mod fault;
 mod gem;
 mod object;
+mod parallel;
 mod params;
+mod process;
 mod queue;
+mod race;
 mod submit;
 mod vm;
 
@@ -32,6 +37,7 @@ pub(crate) use tests;
 pub fn all() -> Vec<Test> {
     let mut all = Vec::new();
     for tests in [
+        abi::tests(),
         params::tests(),
         vm::tests(),
         gem::tests(),
@@ -39,6 +45,8 @@ pub fn all() -> Vec<Test> {
         object::tests(),
         queue::tests(),
         submit::tests(),
+        process::tests(),
+        race::tests(),
         fault::tests(),
         crate::stress::tests(),
     ] {
