@@ -2,12 +2,13 @@
 
 //! What a firmware instance is made from: which firmware on which chip, the GPU behind it, and faults to inject.
 
-use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::capture::Capture;
 use crate::engine::Engine;
+use crate::faults::{self, Inject, Kind};
 use crate::layout::abi::{self, Abi, Chip};
 
 /// No layouts are known for this chip and firmware version.
@@ -42,6 +43,10 @@ pub struct FwConfig {
     pub capture: Option<Arc<Capture>>,
     /// A job that takes longer is reported to the driver as timed out. The model is slow, so this is generous.
     pub job_timeout: Duration,
+    /// Where all that is random comes from.
+    pub seed: u64,
+    /// How often a firmware was started from this.
+    boots: Arc<AtomicU32>,
 }
 
 impl FwConfig {
@@ -56,93 +61,30 @@ impl FwConfig {
             left: Left::default(),
             capture: None,
             job_timeout: Duration::from_secs(120),
+            seed: 1,
+            boots: Arc::default(),
         })
     }
 
-    /// Whether a fault of this kind was asked for that does not depend on the job.
-    pub(crate) fn injects(&self, what: Inject) -> bool {
-        self.faults.contains(&what)
+    /// Adds misbehaviour, and takes over what its words say of the whole configuration.
+    pub fn misbehave(&mut self, faults: Vec<Inject>) {
+        self.faults = faults;
+        self.seed = faults::seed(&self.faults).unwrap_or(self.seed);
+        self.job_timeout = faults::time_limit(&self.faults).unwrap_or(self.job_timeout);
     }
-}
 
-/// Misbehaviour of a firmware, to try out a driver's error paths. Job numbers count from 1 over one boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inject {
-    /// Boots, then ignores every message.
-    Silent,
-    /// Never writes its magic value into the handoff region.
-    NoHandoff,
-    /// Takes the handoff lock and keeps it.
-    HoldLock,
-    /// Ignores requests to flush its cache.
-    NoFlushAck,
-    /// Crashes when it gets the initialisation data.
-    CrashAtInit,
-    /// Crashes when it has finished that many jobs.
-    CrashAfter(u64),
-    /// Stops to answer when it has finished that many jobs.
-    SilentAfter(u64),
-    /// That job never ends on the GPU; the firmware notices and reports a timeout.
-    HangJob(u64),
-    /// That job never ends and nothing is said about it.
-    LoseJob(u64),
-    /// That job ends with a GPU fault.
-    FaultJob(u64),
-    /// That job ends with a channel error.
-    ChannelError(u64),
-    /// Sends events of unknown type and with indices out of range.
-    BadEvent,
-    /// Puts write indices out of range into the rings that the driver reads.
-    BadRing,
-}
-
-/// The text does not name a kind of misbehaviour.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "unknown fault \"{0}\": the firmware's are silent, no-handoff, hold-lock, no-flush-ack, crash-at-init, crash-after:N, silent-after:N, hang-job:N, lose-job:N, fault-job:N, channel-error:N, bad-event, bad-ring"
-)]
-pub struct UnknownInject(String);
-
-impl FromStr for Inject {
-    type Err = UnknownInject;
-
-    fn from_str(text: &str) -> Result<Self, UnknownInject> {
-        let unknown = || UnknownInject(text.to_owned());
-        let (kind, number) = match text.split_once(':') {
-            Some((kind, number)) => (kind, Some(number.parse().map_err(|_| unknown())?)),
-            None => (text, None),
-        };
-        let job = number.unwrap_or(1);
-        Ok(match (kind, number) {
-            ("silent", None) => Inject::Silent,
-            ("no-handoff", None) => Inject::NoHandoff,
-            ("hold-lock", None) => Inject::HoldLock,
-            ("no-flush-ack", None) => Inject::NoFlushAck,
-            ("crash-at-init", None) => Inject::CrashAtInit,
-            ("bad-event", None) => Inject::BadEvent,
-            ("bad-ring", None) => Inject::BadRing,
-            ("crash-after", _) => Inject::CrashAfter(job),
-            ("silent-after", _) => Inject::SilentAfter(job),
-            ("hang-job", _) => Inject::HangJob(job),
-            ("lose-job", _) => Inject::LoseJob(job),
-            ("fault-job", _) => Inject::FaultJob(job),
-            ("channel-error", _) => Inject::ChannelError(job),
-            _ => return Err(unknown()),
-        })
+    /// Whether the seed matters.
+    pub fn is_random(&self) -> bool {
+        faults::random(&self.faults)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Whether events come in any order.
+    pub(crate) fn shuffles(&self) -> bool {
+        self.faults.iter().any(|f| f.kind() == Kind::Shuffle)
+    }
 
-    #[test]
-    fn faults_by_name() {
-        assert_eq!("silent".parse(), Ok(Inject::Silent));
-        assert_eq!("crash-after:3".parse(), Ok(Inject::CrashAfter(3)));
-        assert_eq!("hang-job".parse(), Ok(Inject::HangJob(1)));
-        for bad in ["", "silent:1", "hang-job:x", "hang-job:", "nothing"] {
-            assert!(bad.parse::<Inject>().is_err(), "{bad}");
-        }
+    /// The number of a boot that begins, from 1 on.
+    pub(crate) fn boot(&self) -> u32 {
+        self.boots.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 }

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vagx_uat::{Access, Agent, Fault, PAGE_SIZE, Uat, canonical};
+
+use crate::control::JobControl;
 
 /// A compute job, in the words of `struct drm_asahi_cmd_compute`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,26 +79,26 @@ pub enum JobError {
         bytes: Vec<u8>,
         why: String,
     },
-    /// `cancel` was set.
+    /// The firmware wanted it to end.
     Cancelled,
 }
 
 /// The GPU behind the firmware.
 pub trait Engine: Send + Sync {
-    /// Runs a job to its end. Returns soon after `cancel` is set.
+    /// Runs a job to its end, or until `control` says to end it.
     fn run_compute(
         &self,
         mem: &dyn ContextMemory,
         job: &ComputeJob,
-        cancel: &AtomicBool,
+        control: &JobControl,
     ) -> Result<JobStats, JobError>;
 }
 
-/// A context of the UAT. Once cancelled, it maps nothing, so that a job that does not look at the flag ends too.
+/// A context of the UAT. Once the job is to end, it maps nothing, so that a job that does not look at the flag ends too.
 pub(crate) struct UatContext<'a> {
     pub uat: &'a Arc<Uat>,
     pub ctx: u8,
-    pub cancel: &'a AtomicBool,
+    pub control: &'a JobControl,
     /// Pages that were asked for to be written, for a capture.
     pub written: Option<&'a Mutex<BTreeSet<u64>>>,
 }
@@ -106,7 +107,7 @@ pub(crate) struct UatContext<'a> {
 // `PhysMem` below the translator lives, whatever the guest does to its page tables.
 unsafe impl ContextMemory for UatContext<'_> {
     fn page(&self, va: u64, access: Access) -> Result<NonNull<u8>, Fault> {
-        if self.cancel.load(Ordering::Relaxed) {
+        if self.control.cut().is_some() {
             return Err(Fault {
                 va,
                 ctx: self.ctx,

@@ -3,12 +3,12 @@
 //! The GPU model as the firmware's engine.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use vagx_gpu::{Gpu, GpuConfig, GpuMemory, LaunchInfo, Observer, Stats, Unit, Unmapped};
 use vagx_trace::{Arg, Trace};
 use vagx_uat::Access;
 
+use crate::control::JobControl;
 use crate::engine::{ComputeJob, ContextMemory, Engine, FaultUnit, JobError, JobStats};
 
 /// [`vagx_gpu::Gpu`], with and without soft faults, as the driver may choose for each job.
@@ -49,7 +49,7 @@ unsafe impl GpuMemory for Memory<'_> {
 }
 
 struct Watch<'a> {
-    cancel: &'a AtomicBool,
+    control: &'a JobControl,
     trace: &'a Trace,
 }
 
@@ -68,7 +68,7 @@ impl Observer for Watch<'_> {
     }
 
     fn cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
+        self.control.cancelled()
     }
 }
 
@@ -77,7 +77,7 @@ impl Engine for GpuEngine {
         &self,
         mem: &dyn ContextMemory,
         job: &ComputeJob,
-        cancel: &AtomicBool,
+        control: &JobControl,
     ) -> Result<JobStats, JobError> {
         let gpu = if job.soft_faults {
             &self.soft
@@ -85,7 +85,7 @@ impl Engine for GpuEngine {
             &self.hard
         };
         let watch = Watch {
-            cancel,
+            control,
             trace: &self.trace,
         };
         let job = vagx_gpu::ComputeJob {

@@ -5,23 +5,25 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use vagx_uat::{Access, Agent};
+use vagx_uat::{Access, Agent, Reason};
 
 use crate::compute::{self, ComputeCommand};
-use crate::config::Inject;
+use crate::control::Cut;
 use crate::engine::{FaultUnit, JobError, JobStats, UatContext};
+use crate::faults::Kind;
 use crate::initdata::Booted;
 use crate::layout::queue::command;
 use crate::log::Event;
-use crate::mem::{Record, Refused, Result};
+use crate::mem::{Record, Result};
 use crate::microseq::Step;
 use crate::port::FaultInfo;
 use crate::queue::unsupported;
 use crate::sched::Turn;
-use crate::stamp::{self, StampUpdate};
+use crate::stamp::StampUpdate;
 use crate::state::Core;
+use crate::worker;
 
 /// How soon the firmware notices that a job hangs, where a hang is wanted.
 const INJECTED_HANG: Duration = Duration::from_millis(500);
@@ -29,22 +31,23 @@ const INJECTED_HANG: Duration = Duration::from_millis(500);
 /// How a command ended.
 pub(crate) enum End {
     Done,
+    /// It never will, and nobody is told.
+    Lost,
     /// The GPU or the firmware is to be taken up again by the driver.
     Halted(Event, FaultInfo, String),
-    /// The coprocessor was switched off, or says nothing more.
+    /// It was ended for something else: another command's fault, or the coprocessor was switched off.
     Gone,
 }
 
-/// Runs the command of a turn. `known` and `pending` get what is needed to end it in any case.
+/// Runs the command of a turn. `known` gets what is needed to end it in any case.
 pub(crate) fn run(
     core: &Core,
     booted: &Booted,
     turn: &Turn,
     known: &mut Option<StampUpdate>,
-    pending: &mut Option<u32>,
 ) -> Result<End> {
     match turn.magic {
-        command::RUN_COMPUTE => run_compute(core, booted, turn, known, pending),
+        command::RUN_COMPUTE => run_compute(core, booted, turn, known),
         magic => Err(unsupported(&core.mem, turn.place, magic)),
     }
 }
@@ -54,7 +57,6 @@ fn run_compute(
     booted: &Booted,
     turn: &Turn,
     known: &mut Option<StampUpdate>,
-    pending: &mut Option<u32>,
 ) -> Result<End> {
     let abi = core.cfg.abi;
     let command = compute::parse(
@@ -66,12 +68,10 @@ fn run_compute(
         turn.command,
         known,
     )?;
-    if core.cfg.injects(Inject::ChannelError(turn.number)) {
-        return Err(Refused);
-    }
     check_awake(core, booted)?;
-    *pending = Some(stamp::begin(&core.mem, abi, booted, &command.stamp)?);
-    core.handoff.set_current(command.job.vm_slot);
+    let job = &command.job;
+    let slot = job.vm_slot as u8;
+    worker::begin(core, booted, turn, &command.stamp, slot, job.helper_data)?;
     let mut span = core.trace.span(&turn.queue.track(), "compute");
     span.arg("job", turn.number as i64);
     span.arg("command", turn.command);
@@ -112,42 +112,21 @@ fn check_awake(core: &Core, booted: &Booted) -> Result<()> {
 /// What StartCompute does, until the GPU is idle.
 fn run_gpu(core: &Core, turn: &Turn, command: &ComputeCommand) -> End {
     let job = &command.job;
-    if core.cfg.injects(Inject::LoseJob(turn.number)) {
-        core.park();
-        return End::Gone;
-    }
-    if core.cfg.injects(Inject::HangJob(turn.number)) {
-        thread::sleep(INJECTED_HANG);
-        return timed_out(core, command);
-    }
-    if core.cfg.injects(Inject::FaultJob(turn.number)) {
-        let end = fault(
-            core,
-            command,
-            job.cdm_ctrl_stream_base,
-            Access::Read,
-            FaultUnit::ControlStream,
-            0,
-        );
+    if let Some(end) = injected(core, turn, command) {
         return end;
-    }
-    // In this order, as `stop` sets its flag before it cancels.
-    core.cancel.store(false, Ordering::SeqCst);
-    if core.stopped() {
-        return End::Gone;
     }
     let written = Mutex::default();
     let memory = UatContext {
         uat: core.mem.uat(),
         ctx: job.vm_slot as u8,
-        cancel: &core.cancel,
+        control: &turn.control,
         written: core.cfg.capture.is_some().then_some(&written),
     };
     if let Some(capture) = &core.cfg.capture {
         capture.begin(core.mem.uat(), &turn.queue, command);
     }
     let mut span = core.trace.span("gpu compute", "job");
-    let result = core.cfg.engine.run_compute(&memory, job, &core.cancel);
+    let result = core.cfg.engine.run_compute(&memory, job, &turn.control);
     if let Ok(stats) = &result {
         tell_stats(&mut span, stats);
     }
@@ -155,11 +134,10 @@ fn run_gpu(core: &Core, turn: &Turn, command: &ComputeCommand) -> End {
     if let Some(capture) = &core.cfg.capture {
         capture.end(core.mem.uat(), &written, &result);
     }
-    if core.stopped() {
-        return End::Gone;
-    }
-    if core.cancel.load(Ordering::SeqCst) {
-        return timed_out(core, command);
+    match turn.control.cut() {
+        Some(Cut::TimedOut) => return timed_out(core, command),
+        Some(Cut::Killed | Cut::Stopped) => return End::Gone,
+        None => {}
     }
     match result {
         Ok(_) => End::Done,
@@ -199,6 +177,45 @@ fn run_gpu(core: &Core, turn: &Turn, command: &ComputeCommand) -> End {
         }
         Err(JobError::Cancelled) => End::Gone,
     }
+}
+
+/// How a job ends with which something is to go wrong on the GPU.
+fn injected(core: &Core, turn: &Turn, command: &ComputeCommand) -> Option<End> {
+    let plan = turn.plan.get()?;
+    let (access, reason) = match plan.kind {
+        Kind::Unmapped => (Access::Read, Reason::Unmapped),
+        Kind::ReadOnly => (Access::Write, Reason::ReadOnly),
+        Kind::WriteOnly => (Access::Read, Reason::WriteOnly),
+        Kind::NoAccess => (Access::Read, Reason::NoAccess),
+        Kind::Lose => return Some(End::Lost),
+        Kind::Crash => {
+            core.crash("a crash that was asked for");
+            return Some(End::Gone);
+        }
+        Kind::Hang => return Some(hang(core, turn, command, plan.time)),
+        _ => return None,
+    };
+    let stream = command.job.cdm_ctrl_stream_base;
+    let mut end = fault(core, command, stream, access, FaultUnit::ControlStream, 0);
+    if let End::Halted(_, info, _) = &mut end {
+        info.reason = FaultInfo::reason_code(reason);
+    }
+    Some(end)
+}
+
+/// A job that does not end, until the firmware has had enough of it.
+fn hang(core: &Core, turn: &Turn, command: &ComputeCommand, time: Option<Duration>) -> End {
+    let end = Instant::now() + time.unwrap_or(INJECTED_HANG);
+    while Instant::now() < end {
+        if turn.control.cancelled() {
+            return match turn.control.cut() {
+                Some(Cut::TimedOut) => timed_out(core, command),
+                _ => End::Gone,
+            };
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    timed_out(core, command)
 }
 
 fn tell_stats(span: &mut vagx_trace::Span, stats: &JobStats) {

@@ -10,14 +10,17 @@
 //! All guest memory is untrusted. Every access goes through the UAT with the firmware's rights; no index, size or
 //! pointer is used before it has been checked, and the work per message is bounded.
 //!
-//! Two threads: one answers messages, the other runs commands, one at a time. [`Firmware::message`] only leaves a
-//! note for the first.
+//! Threads: one answers messages, one for each of the three pipes runs commands, and more of them while a command is
+//! set aside for a more urgent one. [`Firmware::message`] only leaves a note for the first.
 
 mod capture;
 mod channel;
 mod compute;
 mod config;
+mod control;
+mod courier;
 mod engine;
+mod faults;
 mod gpu;
 mod handoff;
 mod hwdata;
@@ -31,6 +34,7 @@ mod messages;
 mod microseq;
 mod port;
 mod queue;
+mod random;
 mod replay;
 mod sched;
 mod stamp;
@@ -38,21 +42,23 @@ mod state;
 mod worker;
 
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use vagx_trace::{Level, Trace};
 use vagx_uat::{PhysMem, Uat};
 
 pub use capture::Capture;
-pub use config::{FwConfig, Inject, Left, UnknownFirmware, UnknownInject};
+pub use config::{FwConfig, Left, UnknownFirmware};
+pub use control::{Cut, JobControl};
 pub use engine::{ComputeJob, ContextMemory, Engine, FaultUnit, JobError, JobStats};
+pub use faults::{Inject, Kind, MARK, UnknownInject};
 pub use gpu::GpuEngine;
 pub use port::{FaultInfo, Port};
 pub use replay::{ReplayOptions, ReplayReport, replay};
 
 use crate::handoff::HandoffRegion;
 use crate::mem::FwMem;
+use crate::sched::PIPES;
 use crate::state::{Core, EP_DOORBELL, EP_FIRMWARE};
 
 /// A job that does not heed its cancellation is left behind after so long.
@@ -61,7 +67,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// The firmware, from the moment the coprocessor is started to the moment it is stopped.
 pub struct Firmware {
     core: Arc<Core>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl Firmware {
@@ -76,30 +81,16 @@ impl Firmware {
     ) -> Self {
         let view = FwMem::new(uat, trace.clone());
         let handoff = HandoffRegion::new(mem, view.clone(), handoff_pa);
-        let core = Arc::new(Core::new(cfg, view, handoff, port, trace));
-        let threads = [
-            ("vagx-fw-message", messages::run as fn(&Core)),
-            ("vagx-fw-worker", worker::run as fn(&Core)),
-        ]
-        .into_iter()
-        .filter_map(|(name, body)| {
-            let core = Arc::clone(&core);
-            let thread = Builder::new().name(name.into());
-            thread
-                .spawn({
-                    let core = Arc::clone(&core);
-                    move || body(&core)
-                })
-                .inspect_err(|e| {
-                    core.trace.log(
-                        Level::Error,
-                        &format!("cannot start the thread {name}: {e}"),
-                    );
-                })
-                .ok()
-        })
-        .collect();
-        Firmware { core, threads }
+        let core = Arc::new_cyclic(|me| Core::new(cfg, view, handoff, port, trace, me));
+        core.spawn("vagx-fw-message", messages::run);
+        for pipe in PIPES {
+            let name = format!("vagx-fw-{}", pipe.name());
+            core.spawn(&name, move |core| worker::run(core, pipe));
+        }
+        if core.faults.delays() {
+            core.spawn("vagx-fw-courier", courier::run);
+        }
+        Firmware { core }
     }
 
     /// Takes a message from the AP to one of the application endpoints.
@@ -113,7 +104,7 @@ impl Firmware {
     pub fn stop(&mut self) {
         self.core.stop();
         let deadline = Instant::now() + STOP_PATIENCE;
-        for thread in self.threads.drain(..) {
+        for thread in self.core.threads() {
             while !thread.is_finished() && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -2,12 +2,11 @@
 
 //! The thread that answers messages and reads the driver's rings.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use vagx_uat::{Agent, Attr, PAGE_SIZE};
 
-use crate::config::Inject;
+use crate::faults::Kind;
 use crate::handoff::{FLUSH_REQUESTED, FLUSH_SLOTS};
 use crate::initdata::{self, Incoming};
 use crate::layout::Abi;
@@ -61,7 +60,8 @@ pub(crate) fn run(core: &Core) {
                 state.pipe(channel);
             }
         }
-        watchdog(core);
+        // A job that takes too long is ended; its worker then reports the timeout.
+        core.sched().end_late(core.cfg.job_timeout);
     }
 }
 
@@ -73,28 +73,17 @@ fn boot(core: &Core) {
         "AGX firmware model, interface {major}.{minor}, for {}",
         chip.name
     ));
-    if !core.cfg.injects(Inject::NoHandoff) {
+    if !core.injects(Kind::NoHandoff) {
         core.handoff.boot();
     }
-    if core.cfg.injects(Inject::HoldLock) {
+    if core.injects(Kind::HoldLock) {
         core.handoff.hold_lock();
     }
-    if core.cfg.injects(Inject::Silent) {
+    if core.injects(Kind::Silent) {
         core.silence();
         return;
     }
     core.port.syslog("waiting for initialisation data");
-}
-
-/// A job that takes too long is ended; the worker then reports the timeout.
-fn watchdog(core: &Core) {
-    // The lock is held until the flag is set, so that it cannot hit the next job.
-    let sched = core.sched();
-    if let Some(running) = &sched.running
-        && running.since.elapsed() > core.cfg.job_timeout
-    {
-        core.cancel.store(true, Ordering::SeqCst);
-    }
 }
 
 fn message_place(ep: u8) -> Place {
@@ -128,7 +117,7 @@ impl Messages<'_> {
             core.mem.complain(message_place(EP_FIRMWARE), va, why);
             return;
         }
-        if core.cfg.injects(Inject::CrashAtInit) {
+        if core.injects(Kind::CrashAtInit) {
             core.crash("a crash that was asked for");
             return;
         }
@@ -149,7 +138,7 @@ impl Messages<'_> {
         core.line(Severity::Debug, "channels are set up");
         core.statistics(stats::POWER_ON, &[0]);
         core.notify();
-        core.wake.notify_all();
+        core.wake_ready(&core.sched());
     }
 
     /// The rings, or a complaint that there are none yet.
@@ -184,7 +173,7 @@ impl Messages<'_> {
         let Ok(incoming) = self.incoming(0x84) else {
             return;
         };
-        if core.cfg.injects(Inject::NoFlushAck) {
+        if core.injects(Kind::NoFlushAck) {
             return;
         }
         let channel = incoming.fwctl.name().to_owned();
@@ -219,7 +208,8 @@ impl Messages<'_> {
             }
             let _ = submit(core, pipe, priority, message);
         });
-        core.wake.notify_all();
+        core.wake(pipe).notify_all();
+        worker::make_room(core, pipe);
     }
 }
 
@@ -316,7 +306,7 @@ fn recover_channel(core: &Core, abi: &Abi, message: &Record) -> Result<()> {
     let l = &abi.recover_channel;
     let message = Record::from_bytes(&core.mem, l.shape, message.base, message.bytes());
     let info = message.get(l.work_queue);
-    let (known, stopped, pipe) = match core.sched().queue_mut(info) {
+    let (known, stopped, pipe) = match core.sched().queue(info) {
         Some(queue) => (true, queue.stopped, queue.pipe.number()),
         None => (false, false, 0),
     };

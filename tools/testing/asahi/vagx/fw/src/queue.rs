@@ -90,6 +90,9 @@ pub(crate) struct Queue {
     pub pipe: Pipe,
     /// Number of the channel's priority; 0 is the most urgent.
     pub priority: u32,
+    /// The priority in QueueInfo. The commands of a queue make room for those of one with a smaller number; so those of
+    /// a queue that says 0 run to their end.
+    pub rank: u32,
     pub state: u64,
     pub ring: u64,
     pub rb_size: u32,
@@ -146,6 +149,7 @@ impl Queue {
             info: va,
             pipe: message.pipe,
             priority,
+            rank: info.get32(l.priority),
             state,
             ring,
             rb_size,

@@ -7,12 +7,12 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicBool;
 
 use serde::de::DeserializeOwned;
 use vagx_uat::{Access, Agent, Fault, PAGE_SIZE, PhysMem, Pte, Reason, VecMem};
 
 use crate::capture::{Context, FORMAT, INDEX, Index, Job};
+use crate::control::JobControl;
 use crate::engine::{ContextMemory, Engine};
 
 /// What to replay.
@@ -162,7 +162,7 @@ fn run(
         .find(|c| u32::from(c.context) == compute.vm_slot)
         .ok_or_else(|| io::Error::other(format!("job {number} lacks its context")))?;
     let memory = Snapshot::load(file, context)?;
-    match engine.run_compute(&memory, &compute.into(), &AtomicBool::new(false)) {
+    match engine.run_compute(&memory, &compute.into(), &JobControl::default()) {
         Ok(stats) => writeln!(out, "job {number}: done, {stats:?}")?,
         Err(e) => {
             report.failed += 1;

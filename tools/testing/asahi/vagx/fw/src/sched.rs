@@ -2,22 +2,35 @@
 
 //! Which command runs next.
 //!
-//! There is one GPU and one command on it at a time. Queues take turns by priority, then by who waited longest; the
-//! commands of a queue run in order. A barrier at the head of a queue holds that queue only.
+//! Each pipe has an engine of its own, and one command on it at a time; the three run at once. On a pipe, queues take
+//! turns by priority, then by who waited longest; the commands of a queue run in order. A barrier at the head of a queue
+//! holds that queue only.
+//!
+//! A command may be set aside for one of a more urgent queue, if both the channels and the two QueueInfo say so: the
+//! engine's commands form a stack, of which only the last runs. How hardware decides is not known. What is known is that
+//! a driver keeps a compute command from being interrupted by putting 0 into its QueueInfo's priority (m1n1
+//! `fw/agx/cmdqueue.py`, `set_prio`; driver notes on compute preemption), and that is what decides here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::control::{Cut, JobControl};
+use crate::faults::{Kind, Plan};
+use crate::initdata::Booted;
 use crate::layout::Abi;
 use crate::layout::queue::command;
 use crate::mem::{FwMem, Place, Refused, Result};
 use crate::queue::{Barrier, Pipe, Queue, RunMessage};
-use crate::stamp::{Notifiers, StampUpdate};
+use crate::stamp::{self, Notifiers, StampUpdate};
 
 /// A barrier that holds while nothing else happens for so long waits for something that does not come.
 const BARRIER_PATIENCE: Duration = Duration::from_secs(5);
 /// The driver raises a threshold before it submits; so long after the last command it is not going to.
 const NOTIFY_PATIENCE: Duration = Duration::from_secs(2);
+/// Engines.
+pub(crate) const PIPES: [Pipe; 3] = [Pipe::Vertex, Pipe::Fragment, Pipe::Compute];
 
 /// A command taken from its queue, to be run.
 pub(crate) struct Turn {
@@ -28,6 +41,18 @@ pub(crate) struct Turn {
     pub magic: u32,
     /// 1 for the first command of this boot.
     pub number: u64,
+    pub control: Arc<JobControl>,
+    /// What is to go wrong with it; known as soon as the command has been read.
+    pub plan: OnceLock<Plan>,
+    /// The context in which the GPU works for it, from when it begins.
+    pub context: OnceLock<u8>,
+}
+
+impl Turn {
+    /// Whether this is to happen to the command.
+    pub(crate) fn is_to(&self, kind: Kind) -> bool {
+        self.plan.get().is_some_and(|plan| plan.kind == kind)
+    }
 }
 
 /// What looking for a command came to.
@@ -38,21 +63,57 @@ pub(crate) enum Next {
     Nothing,
 }
 
-/// A command that ended in a channel error, until the driver recovers the queue.
+/// A command that ended in a channel error, or never, until the driver recovers the queue.
 #[derive(Clone, Copy)]
 pub(crate) struct Failed {
     pub stamp: StampUpdate,
-    pub pending: Option<u32>,
+    /// The firmware has forgotten it, so the driver cannot know.
+    pub lost: bool,
 }
+
+/// How far a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It is being read, or on the GPU.
+    Runs,
+    /// A fault has stopped the GPU under it.
+    Parked,
+    /// Its end is being told. The driver may see that before the firmware is done with it.
+    Ends,
+}
+
+/// The command on an engine, or one that was set aside.
+struct Running {
+    number: u64,
+    info: u64,
+    priority: u32,
+    rank: u32,
+    /// When it got the engine, moved on by the time for which it was set aside.
+    since: Instant,
+    aside: Option<Instant>,
+    control: Arc<JobControl>,
+    /// Once it is known what its end writes, and its entry in the list of pending stamps.
+    stamp: Option<StampUpdate>,
+    pending: Option<u32>,
+    stage: Stage,
+}
+
+/// A queue with commands, in the order of turns: priority, when it was last served, address.
+type Key = (u32, u64, u64);
 
 /// The queues and their state.
 pub(crate) struct Scheduler {
     queues: HashMap<u64, Queue>,
+    /// By pipe, the queues that have commands and none that runs.
+    ready: [BTreeSet<Key>; 3],
+    /// By pipe.
+    engines: [Vec<Running>; 3],
     pub failed: HashMap<u64, Failed>,
     pub notifiers: Notifiers,
-    pub running: Option<Running>,
-    pub started: u64,
-    pub finished: u64,
+    /// A fault has stopped everything until the driver resumes the firmware.
+    pub halted: bool,
+    busy: bool,
+    started: u64,
     turn: u64,
     contexts: u8,
     /// When something last happened.
@@ -60,21 +121,17 @@ pub(crate) struct Scheduler {
     complained: bool,
 }
 
-/// The command on the GPU.
-pub(crate) struct Running {
-    pub info: u64,
-    pub since: Instant,
-}
-
 impl Default for Scheduler {
     fn default() -> Self {
         Scheduler {
             queues: HashMap::new(),
+            ready: Default::default(),
+            engines: Default::default(),
             failed: HashMap::new(),
             notifiers: Notifiers::default(),
-            running: None,
+            halted: false,
+            busy: false,
             started: 0,
-            finished: 0,
             turn: 0,
             contexts: 0,
             progress: Instant::now(),
@@ -89,6 +146,43 @@ impl Scheduler {
         self.complained = false;
     }
 
+    fn of<T>(pipe: Pipe, all: &mut [T; 3]) -> &mut T {
+        match pipe {
+            Pipe::Vertex => &mut all[0],
+            Pipe::Fragment => &mut all[1],
+            Pipe::Compute => &mut all[2],
+        }
+    }
+
+    fn engine(&mut self, pipe: Pipe) -> &mut Vec<Running> {
+        Self::of(pipe, &mut self.engines)
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        self.engines.iter().flatten()
+    }
+
+    fn running_mut(&mut self, number: u64) -> Option<&mut Running> {
+        let mut all = self.engines.iter_mut().flatten();
+        all.find(|r| r.number == number)
+    }
+
+    /// Makes `ready` say the truth about a queue, of which `key` was the last entry there.
+    fn enlist(&mut self, info: u64, key: Option<(Pipe, Key)>) {
+        if let Some((pipe, key)) = key {
+            Self::of(pipe, &mut self.ready).remove(&key);
+        }
+        let runs = self.running().any(|r| r.info == info);
+        if let Some(queue) = self.queues.get(&info)
+            && !runs
+            && !queue.stopped
+            && queue.waiting() != 0
+        {
+            let (pipe, key) = key_of(queue);
+            Self::of(pipe, &mut self.ready).insert(key);
+        }
+    }
+
     /// Takes in a run message.
     pub(crate) fn submit(
         &mut self,
@@ -98,13 +192,15 @@ impl Scheduler {
         message: &RunMessage,
     ) -> Result<()> {
         self.progressed();
-        let known = self.queues.get(&message.work_queue);
+        let info = message.work_queue;
+        let known = self.queues.get(&info);
+        let key = known.map(key_of);
         // A queue that lost its event slot while idle may be announced as new again; it goes on where it was.
         let fresh = match known {
             None if !message.is_new => {
                 let why =
                     "this queue has never been announced with is_new, or its context was destroyed";
-                return Err(mem.complain(message.place, message.work_queue, why));
+                return Err(mem.complain(message.place, info, why));
             }
             None => true,
             Some(queue) if !message.is_new => {
@@ -113,7 +209,7 @@ impl Scheduler {
                         "this queue was announced on a {} channel",
                         queue.pipe.name()
                     );
-                    return Err(mem.complain(message.place, message.work_queue, why));
+                    return Err(mem.complain(message.place, info, why));
                 }
                 false
             }
@@ -122,14 +218,14 @@ impl Scheduler {
         if fresh {
             let queue = Queue::open(mem, abi, priority, message)?;
             self.open_context(mem, abi, queue.gpu_context)?;
-            self.failed.remove(&queue.info);
-            self.queues.insert(queue.info, queue);
+            self.failed.remove(&info);
+            self.queues.insert(info, queue);
         }
-        let Some(queue) = self.queues.get_mut(&message.work_queue) else {
-            return Err(Refused);
-        };
+        let queue = self.queues.get_mut(&info).ok_or(Refused)?;
         queue.priority = priority;
-        queue.extend(mem, abi, message)
+        let taken = queue.extend(mem, abi, message);
+        self.enlist(info, key);
+        taken
     }
 
     /// Whether a queue announced as new is the one that the firmware knows at this address.
@@ -156,89 +252,329 @@ impl Scheduler {
 
     /// Forgets the queues of a context.
     pub(crate) fn destroy_context(&mut self, mem: &FwMem, at: Place, va: u64) {
-        let running = self.running.as_ref().map(|r| r.info);
-        let mut gone = 0;
-        self.queues.retain(|info, queue| {
-            if queue.gpu_context != va {
-                return true;
-            }
-            gone += 1;
-            if running == Some(*info) || queue.waiting() != 0 {
+        let gone: Vec<u64> = self
+            .queues
+            .values()
+            .filter(|q| q.gpu_context == va)
+            .map(|q| q.info)
+            .collect();
+        for info in &gone {
+            let Some(queue) = self.queues.remove(info) else {
+                continue;
+            };
+            let (pipe, key) = key_of(&queue);
+            Self::of(pipe, &mut self.ready).remove(&key);
+            let lost = self.failed.remove(info).is_some_and(|f| f.lost);
+            // A command whose stamp is written is over for the driver, even if the firmware is not done with it.
+            let runs = self
+                .running()
+                .any(|r| r.info == *info && r.stage != Stage::Ends);
+            if (runs || queue.waiting() != 0) && !lost {
                 let why = format!(
                     "{} of this context still has commands to run",
                     queue.track()
                 );
                 mem.complain(at, va, why);
             }
-            false
-        });
-        self.failed.retain(|info, _| self.queues.contains_key(info));
-        if self.queues.is_empty() {
-            self.notifiers.forget();
         }
+        self.notifiers.forget(va);
         mem.trace().event(
             "queues",
             "context destroyed",
-            &[("queues", u32::into(gone))],
+            &[("queues", (gone.len() as u64).into())],
         );
     }
 
-    pub(crate) fn queue_mut(&mut self, info: u64) -> Option<&mut Queue> {
-        self.queues.get_mut(&info)
+    pub(crate) fn queue(&self, info: u64) -> Option<&Queue> {
+        self.queues.get(&info)
     }
 
-    /// Finds the next command, passing barriers that are open.
-    pub(crate) fn next(&mut self, mem: &FwMem, abi: &Abi) -> Next {
-        let mut order: Vec<(u32, u64, u64)> = self
-            .queues
-            .values()
-            .filter(|q| !q.stopped && q.waiting() != 0)
-            .map(|q| (q.priority, q.served, q.info))
-            .collect();
-        order.sort_unstable();
+    /// Takes a queue's commands no more, until it is recovered.
+    pub(crate) fn stop_queue(&mut self, info: u64, failed: Option<Failed>) {
+        let Some(queue) = self.queues.get_mut(&info) else {
+            return;
+        };
+        queue.stopped = true;
+        let key = key_of(queue);
+        self.enlist(info, Some(key));
+        if let Some(failed) = failed {
+            self.failed.insert(info, failed);
+        }
+    }
+
+    /// Takes them again; the queue, and what failed.
+    pub(crate) fn recover(&mut self, info: u64) -> Option<(Queue, Option<Failed>)> {
+        let failed = self.failed.remove(&info);
+        let queue = self.queues.get_mut(&info)?;
+        queue.stopped = false;
+        let queue = queue.clone();
+        Some((queue, failed))
+    }
+
+    /// Lets a recovered queue take its turn.
+    pub(crate) fn restart(&mut self, info: u64) {
+        self.progressed();
+        self.enlist(info, None);
+    }
+
+    /// Finds the next command of a pipe, passing barriers that are open, for a worker that has that many commands under
+    /// it which were set aside.
+    pub(crate) fn next(&mut self, mem: &FwMem, abi: &Abi, pipe: Pipe, depth: usize) -> Next {
+        let engine = self.engine(pipe);
+        if engine.len() != depth {
+            return Next::Nothing;
+        }
+        let under = engine.last().map(|r| (r.priority, r.rank));
+        if self.halted {
+            return Next::Nothing;
+        }
+        match self.first(mem, abi, pipe, under) {
+            Head::Command(info, place, command, magic) => {
+                self.turn += 1;
+                let turn = self.turn;
+                let Some(queue) = self.queues.get_mut(&info) else {
+                    return Next::Nothing;
+                };
+                let key = key_of(queue);
+                queue.served = turn;
+                if queue.fetched(mem, abi).is_err() {
+                    return self.broken(info);
+                }
+                self.started += 1;
+                let control = Arc::new(JobControl::default());
+                let turn = Turn {
+                    queue: queue.clone(),
+                    place,
+                    command,
+                    magic,
+                    number: self.started,
+                    control: control.clone(),
+                    plan: OnceLock::new(),
+                    context: OnceLock::new(),
+                };
+                let running = Running {
+                    number: turn.number,
+                    info,
+                    priority: queue.priority,
+                    rank: queue.rank,
+                    since: Instant::now(),
+                    aside: None,
+                    control,
+                    stamp: None,
+                    pending: None,
+                    stage: Stage::Runs,
+                };
+                self.engine(pipe).push(running);
+                self.enlist(info, Some(key));
+                self.progressed();
+                Next::Run(Box::new(turn))
+            }
+            Head::Broken(info) => self.broken(info),
+            Head::Held(barrier) => {
+                self.complain_held(mem, &barrier);
+                self.complain_unnotified(mem, abi);
+                Next::Nothing
+            }
+            Head::Empty => {
+                self.complain_unnotified(mem, abi);
+                Next::Nothing
+            }
+        }
+    }
+
+    fn broken(&mut self, info: u64) -> Next {
+        self.stop_queue(info, None);
+        match self.queues.get(&info) {
+            Some(queue) => Next::Broken(Box::new(queue.clone())),
+            None => Next::Nothing,
+        }
+    }
+
+    /// The first command of a pipe that may run; `under` is the priority and rank of the command that it would set
+    /// aside.
+    fn first(
+        &mut self,
+        mem: &FwMem,
+        abi: &Abi,
+        pipe: Pipe,
+        under: Option<(u32, u32)>,
+    ) -> Head<u64> {
         let mut held = None;
-        for (.., info) in order {
-            let turn = self.turn;
+        let mut after = Unbounded;
+        while let Some(key) = Self::of(pipe, &mut self.ready)
+            .range((after, Unbounded))
+            .next()
+            .copied()
+        {
+            after = Excluded(key);
+            let (priority, _, info) = key;
             let Some(queue) = self.queues.get_mut(&info) else {
                 continue;
             };
+            if under.is_some_and(|(p, rank)| priority >= p || queue.rank >= rank) {
+                continue;
+            }
             match look(queue, mem, abi) {
-                Ok(Head::Command(place, command, magic)) => {
-                    self.turn += 1;
-                    self.started += 1;
-                    queue.served = turn + 1;
-                    let turn = Turn {
-                        queue: queue.clone(),
-                        place,
-                        command,
-                        magic,
-                        number: self.started,
-                    };
-                    self.running = Some(Running {
-                        info,
-                        since: Instant::now(),
-                    });
-                    self.progressed();
-                    return Next::Run(Box::new(turn));
+                Ok(Head::Command((), place, va, magic)) => {
+                    return Head::Command(info, place, va, magic);
                 }
                 Ok(Head::Held(barrier)) => held = held.or(Some(barrier)),
-                Ok(Head::Empty) => {}
-                Err(Refused) => {
-                    queue.stopped = true;
-                    return Next::Broken(Box::new(queue.clone()));
-                }
+                Ok(_) => self.enlist(info, Some((pipe, key))),
+                Err(Refused) => return Head::Broken(info),
             }
         }
-        self.complain_held(mem, held);
-        if self.notifiers.waiting() && self.progress.elapsed() > NOTIFY_PATIENCE {
-            self.notifiers.complain_stuck(mem, abi);
-        }
-        Next::Nothing
+        held.map_or(Head::Empty, Head::Held)
     }
 
-    fn complain_held(&mut self, mem: &FwMem, held: Option<Barrier>) {
-        let Some(barrier) = held else { return };
-        if self.complained || self.progress.elapsed() < BARRIER_PATIENCE {
+    /// Sets the command on an engine aside if a more urgent one is there for which it makes room. Returns how many are
+    /// set aside then.
+    pub(crate) fn set_aside(
+        &mut self,
+        mem: &FwMem,
+        abi: &Abi,
+        booted: &Booted,
+        pipe: Pipe,
+    ) -> Option<usize> {
+        let top = self.engine(pipe).last()?;
+        let fits = top.stage == Stage::Runs
+            && top.aside.is_none()
+            && top.pending.is_some()
+            && top.rank != 0
+            && top.control.cut().is_none();
+        let (number, under) = (top.number, (top.priority, top.rank));
+        if self.halted || !fits {
+            return None;
+        }
+        let Head::Command(..) = self.first(mem, abi, pipe, Some(under)) else {
+            return None;
+        };
+        let top = self.running_mut(number)?;
+        // The driver must not blame it for what happens meanwhile.
+        let _ = stamp::end(mem, abi, booted, top.pending.take()?);
+        top.aside = Some(Instant::now());
+        top.control.set_aside();
+        mem.trace()
+            .event("queues", "set aside", &[("job", number.into())]);
+        Some(self.engine(pipe).len())
+    }
+
+    /// Gives the engine back to the command that was set aside last.
+    pub(crate) fn take_up(&mut self, mem: &FwMem, abi: &Abi, booted: &Booted, pipe: Pipe) {
+        let Some(top) = self.engine(pipe).last_mut() else {
+            return;
+        };
+        let (Some(at), Some(update)) = (top.aside.take(), top.stamp) else {
+            return;
+        };
+        top.since += at.elapsed();
+        top.pending = stamp::begin(mem, abi, booted, &update).ok();
+        top.control.take_up();
+    }
+
+    /// A command has been read and is about to start: from here on it is in the list of pending stamps.
+    pub(crate) fn begin(
+        &mut self,
+        mem: &FwMem,
+        abi: &Abi,
+        booted: &Booted,
+        number: u64,
+        update: &StampUpdate,
+    ) -> Result<()> {
+        let pending = stamp::begin(mem, abi, booted, update)?;
+        if let Some(running) = self.running_mut(number) {
+            running.stamp = Some(*update);
+            running.pending = Some(pending);
+        }
+        Ok(())
+    }
+
+    /// Its entry there, to be removed.
+    pub(crate) fn take_pending(&mut self, number: u64) -> Option<u32> {
+        self.running_mut(number)?.pending.take()
+    }
+
+    /// Stops the engines for a fault of that command. What else runs is killed; what was set aside is not touched.
+    pub(crate) fn halt(&mut self, number: u64) {
+        self.halted = true;
+        for r in self.engines.iter().flatten() {
+            if r.number != number && r.pending.is_some() && r.stage == Stage::Runs {
+                r.control.end(Cut::Killed);
+            }
+        }
+    }
+
+    /// Whether nothing that a fault has stopped is still moving.
+    pub(crate) fn still(&self, number: u64) -> bool {
+        let moves = |r: &Running| match r.stage {
+            Stage::Runs => r.pending.is_some(),
+            Stage::Parked => false,
+            Stage::Ends => true,
+        };
+        !self.running().any(|r| r.number != number && moves(r))
+    }
+
+    pub(crate) fn park(&mut self, number: u64) {
+        if let Some(running) = self.running_mut(number) {
+            running.stage = Stage::Parked;
+        }
+    }
+
+    /// The command goes on to its end.
+    pub(crate) fn ends(&mut self, number: u64) {
+        if let Some(running) = self.running_mut(number) {
+            running.stage = Stage::Ends;
+        }
+    }
+
+    /// The command is over.
+    pub(crate) fn finish(&mut self, number: u64) {
+        let mut info = None;
+        for engine in &mut self.engines {
+            if let Some(at) = engine.iter().position(|r| r.number == number) {
+                info = Some(engine.remove(at).info);
+            }
+        }
+        if let Some(info) = info {
+            self.enlist(info, None);
+        }
+        self.progressed();
+    }
+
+    /// Ends the commands that take longer than `limit`.
+    pub(crate) fn end_late(&self, limit: Duration) {
+        let late =
+            |r: &&Running| r.stage == Stage::Runs && r.aside.is_none() && r.since.elapsed() > limit;
+        if !self.halted {
+            self.running()
+                .filter(late)
+                .for_each(|r| r.control.end(Cut::TimedOut));
+        }
+    }
+
+    /// Ends all commands, as the processor stops.
+    pub(crate) fn end_all(&self) {
+        self.running().for_each(|r| r.control.end(Cut::Stopped));
+    }
+
+    /// Pipes on which a command may be ready.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = Pipe> {
+        let pipes = PIPES.into_iter().zip(&self.ready);
+        pipes.filter(|(_, r)| !r.is_empty()).map(|(p, _)| p)
+    }
+
+    /// Notes whether there is work; says whether that is news.
+    pub(crate) fn note_busy(&mut self, busy: bool) -> bool {
+        if busy == self.busy || (!busy && self.running().next().is_some()) {
+            return false;
+        }
+        self.busy = busy;
+        true
+    }
+
+    fn complain_held(&mut self, mem: &FwMem, barrier: &Barrier) {
+        // What failed or is set aside may be what it waits for.
+        let others = !self.failed.is_empty() || self.running().next().is_some();
+        if self.complained || others || self.progress.elapsed() < BARRIER_PATIENCE {
             return;
         }
         self.complained = true;
@@ -250,30 +586,36 @@ impl Scheduler {
         mem.complain(barrier.place, barrier.stamp, why);
     }
 
-    /// The command on the GPU is over.
-    pub(crate) fn finish(&mut self) {
-        self.running = None;
-        self.finished += 1;
-        self.progressed();
+    fn complain_unnotified(&mut self, mem: &FwMem, abi: &Abi) {
+        let idle = self.ready.iter().all(BTreeSet::is_empty)
+            && self.failed.is_empty()
+            && self.running().next().is_none();
+        if idle && self.notifiers.waiting() && self.progress.elapsed() > NOTIFY_PATIENCE {
+            self.notifiers.complain_stuck(mem, abi);
+        }
     }
 }
 
-/// What is at the head of a queue.
-enum Head {
-    Command(Place, u64, u32),
+fn key_of(queue: &Queue) -> (Pipe, Key) {
+    (queue.pipe, (queue.priority, queue.served, queue.info))
+}
+
+/// What is at the head of a queue, or of the queues of a pipe.
+enum Head<T> {
+    Command(T, Place, u64, u32),
     Held(Barrier),
+    Broken(u64),
     Empty,
 }
 
-/// Passes the open barriers at the head of a queue and takes the command behind them.
-fn look(queue: &mut Queue, mem: &FwMem, abi: &Abi) -> Result<Head> {
+/// Passes the open barriers at the head of a queue and looks at the command behind them.
+fn look(queue: &mut Queue, mem: &FwMem, abi: &Abi) -> Result<Head<()>> {
     while queue.waiting() != 0 {
         let (place, va) = queue.head(mem)?;
         mem.check(place, va, 4, vagx_uat::Access::Read)?;
         let magic = mem.read_u32(place, va)?;
         if magic != command::BARRIER {
-            queue.fetched(mem, abi)?;
-            return Ok(Head::Command(place, va, magic));
+            return Ok(Head::Command((), place, va, magic));
         }
         let barrier = Barrier::parse(mem, abi, place, va)?;
         if !barrier.open(mem)? {
@@ -310,6 +652,7 @@ mod tests {
         assert_eq!(channel_index(2), Some((2, Pipe::Compute, 0)));
         assert_eq!(channel_index(3), None);
         assert_eq!(channel_index(0xe), Some((11, Pipe::Compute, 3)));
+        assert_eq!(channel_index(0xf), None);
         assert_eq!(channel_index(0x10), None);
     }
 }

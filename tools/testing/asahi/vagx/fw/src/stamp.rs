@@ -68,7 +68,7 @@ pub(crate) fn begin(mem: &FwMem, abi: &Abi, booted: &Booted, update: &StampUpdat
         }
     }
     let (shape, base) = entry(abi, booted, 0);
-    let why = "every entry is in use, but the firmware runs one command at a time";
+    let why = "every entry is in use, but the firmware runs one command on each engine";
     Err(mem.complain(place(shape, base, abi.pending_stamp.info), 0, why))
 }
 
@@ -89,15 +89,23 @@ fn entry(abi: &Abi, booted: &Booted, index: u32) -> (Shape, u64) {
 /// The notifiers with commands that the driver has not been told about.
 #[derive(Default)]
 pub(crate) struct Notifiers {
-    pending: HashMap<u64, [u32; 4]>,
+    pending: HashMap<u64, Untold>,
+}
+
+/// What the driver has not been told.
+struct Untold {
+    /// The client's context.
+    context: u64,
+    bits: [u32; 4],
 }
 
 impl Notifiers {
-    /// Counts a finished command. Returns the event slots that fire now.
+    /// Counts a finished command of that context. Returns the event slots that fire now.
     pub(crate) fn count(
         &mut self,
         mem: &FwMem,
         abi: &Abi,
+        context: u64,
         update: &StampUpdate,
     ) -> Result<Option<[u32; 4]>> {
         let n = &abi.notifier;
@@ -105,8 +113,11 @@ impl Notifiers {
             .load(n.shape, update.notifier, n.cur_count)?
             .wrapping_add(1);
         mem.store(n.shape, update.notifier, n.cur_count, count)?;
-        let bits = self.pending.entry(update.notifier).or_default();
-        if let Some(word) = bits.get_mut(update.slot as usize / 32) {
+        let untold = self.pending.entry(update.notifier).or_insert(Untold {
+            context,
+            bits: [0; 4],
+        });
+        if let Some(word) = untold.bits.get_mut(update.slot as usize / 32) {
             *word |= 1 << (update.slot % 32);
         }
         let at = place(n.shape, update.notifier, n.threshold);
@@ -119,7 +130,7 @@ impl Notifiers {
         if behind > 0 {
             return Ok(None);
         }
-        Ok(self.pending.remove(&update.notifier))
+        Ok(self.pending.remove(&update.notifier).map(|u| u.bits))
     }
 
     /// Whether there are commands that the driver has not been told about.
@@ -131,7 +142,7 @@ impl Notifiers {
     /// their events up.
     pub(crate) fn complain_stuck(&mut self, mem: &FwMem, abi: &Abi) {
         let n = &abi.notifier;
-        for (notifier, bits) in self.pending.drain() {
+        for (notifier, Untold { bits, .. }) in self.pending.drain() {
             let at = place(n.shape, notifier, n.threshold);
             let count = mem.load(n.shape, notifier, n.cur_count).unwrap_or(0);
             let why = format!(
@@ -142,8 +153,8 @@ impl Notifiers {
         }
     }
 
-    /// A notifier whose memory the driver is about to take back.
-    pub(crate) fn forget(&mut self) {
-        self.pending.clear();
+    /// Forgets the notifiers of a context, whose memory the driver is about to take back.
+    pub(crate) fn forget(&mut self, context: u64) {
+        self.pending.retain(|_, untold| untold.context != context);
     }
 }

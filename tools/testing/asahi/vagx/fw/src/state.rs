@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What both threads of the firmware share.
+//! What the threads of the firmware share.
 //!
-//! Locks, in the order in which they may be taken: `sched`, then `outgoing`. `inbox` is taken alone. No lock is held
-//! while a job runs on the GPU or while the firmware waits for the driver.
+//! Locks, in the order in which they may be taken: `sched`, then `outgoing`. The others are taken alone. No lock is
+//! held while a job runs on the GPU or while the firmware waits for the driver.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::{self, Builder, JoinHandle};
 use std::time::Duration;
 
 use vagx_trace::{Level, Trace};
 
 use crate::channel::Sent;
 use crate::config::FwConfig;
-use crate::handoff::HandoffRegion;
+use crate::courier::Courier;
+use crate::faults::{Faults, Kind};
+use crate::handoff::{HandoffRegion, NO_CONTEXT};
 use crate::inbox::Inbox;
 use crate::initdata::Booted;
 use crate::log::{Event, Outgoing, Severity};
 use crate::mem::{FwMem, Refused, Result};
 use crate::port::Port;
+use crate::queue::Pipe;
+use crate::random::Random;
 use crate::sched::Scheduler;
 
 /// Endpoint of the firmware proper, and its message that says "look at your rings".
@@ -45,12 +49,18 @@ pub(crate) struct Core {
     /// Set once by the INIT message.
     booted: OnceLock<Booted>,
     sched: Mutex<Scheduler>,
-    /// Work or news for the worker.
-    pub wake: Condvar,
+    /// Work or news for the worker of a pipe.
+    wake: [Condvar; 3],
+    /// A fault stops the GPU, a command has stopped for it, or the driver has resumed the firmware.
+    pub halting: Condvar,
     outgoing: Mutex<Option<Outgoing>>,
     pub inbox: Inbox,
-    /// The job on the GPU shall end now.
-    pub cancel: AtomicBool,
+    pub faults: Faults,
+    pub courier: Courier,
+    /// Contexts with a command on the GPU, with repetitions.
+    contexts: Mutex<Vec<u8>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    me: Weak<Core>,
     /// Times the firmware stopped for a fault or timeout.
     pub halts: AtomicU32,
     stop: AtomicBool,
@@ -65,8 +75,18 @@ impl Core {
         handoff: HandoffRegion,
         port: Arc<dyn Port>,
         trace: Trace,
+        me: &Weak<Core>,
     ) -> Self {
+        let boot = cfg.boot();
+        let seed = cfg.seed.wrapping_add(boot.into());
+        let faults = Faults::new(&cfg.faults, boot, Random::new(seed));
+        let courier = Courier::new(Random::new(!seed), cfg.shuffles(), faults.delays());
         Core {
+            faults,
+            courier,
+            contexts: Mutex::default(),
+            threads: Mutex::default(),
+            me: me.clone(),
             cfg,
             mem,
             handoff,
@@ -74,10 +94,10 @@ impl Core {
             trace,
             booted: OnceLock::new(),
             sched: Mutex::default(),
-            wake: Condvar::new(),
+            wake: Default::default(),
+            halting: Condvar::new(),
             outgoing: Mutex::default(),
             inbox: Inbox::default(),
-            cancel: AtomicBool::new(false),
             halts: AtomicU32::new(0),
             stop: AtomicBool::new(false),
             dead: AtomicBool::new(false),
@@ -107,25 +127,83 @@ impl Core {
         self.dead.load(Ordering::SeqCst)
     }
 
-    /// Ends both threads and the job on the GPU.
+    /// Ends all threads and what is on the GPU.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
-        self.wake_all();
+        self.end_all();
     }
 
-    fn wake_all(&self) {
-        self.cancel.store(true, Ordering::SeqCst);
+    fn end_all(&self) {
         self.inbox.wake();
-        // Taking the lock makes sure that the worker either sees the flag or gets the notification.
-        drop(self.sched());
-        self.wake.notify_all();
+        // Under the lock, so that a worker either sees the flag or gets the notification, and no command starts after.
+        let sched = self.sched();
+        sched.end_all();
+        self.wake.iter().for_each(Condvar::notify_all);
+        self.halting.notify_all();
     }
 
-    /// Does nothing until the firmware is stopped.
-    pub(crate) fn park(&self) {
-        while !self.stopped() {
-            thread::sleep(Duration::from_millis(20));
+    /// Starts a thread that `threads` will have.
+    pub(crate) fn spawn(&self, name: &str, body: impl FnOnce(&Core) + Send + 'static) {
+        let Some(core) = self.me.upgrade() else {
+            return;
+        };
+        let thread = Builder::new().name(name.into());
+        match thread.spawn(move || body(&core)) {
+            Ok(thread) => {
+                let mut threads = lock(&self.threads);
+                threads.retain(|t| !t.is_finished());
+                threads.push(thread);
+            }
+            Err(e) => self.trace.log(
+                Level::Error,
+                &format!("cannot start the thread {name}: {e}"),
+            ),
         }
+    }
+
+    /// The threads that were started; some may have ended.
+    pub(crate) fn threads(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *lock(&self.threads))
+    }
+
+    /// What a worker of that pipe waits for.
+    pub(crate) fn wake(&self, pipe: Pipe) -> &Condvar {
+        let [vertex, fragment, compute] = &self.wake;
+        match pipe {
+            Pipe::Vertex => vertex,
+            Pipe::Fragment => fragment,
+            Pipe::Compute => compute,
+        }
+    }
+
+    /// Wakes the workers that may find something to do.
+    pub(crate) fn wake_ready(&self, sched: &Scheduler) {
+        for pipe in sched.ready() {
+            self.wake(pipe).notify_all();
+        }
+    }
+
+    /// Whether this fault was asked for, which does not depend on a job.
+    pub(crate) fn injects(&self, kind: Kind) -> bool {
+        self.faults.wants(kind)
+    }
+
+    /// A command of that context gets to the GPU: the firmware has its page tables loaded from now on.
+    pub(crate) fn enter_context(&self, slot: u8) {
+        let mut contexts = lock(&self.contexts);
+        contexts.push(slot);
+        self.handoff.set_current(slot.into());
+    }
+
+    /// A command of that context is over. To be called before the driver can know: it may then use the context's slot
+    /// for another.
+    pub(crate) fn leave_context(&self, slot: u8) {
+        let mut contexts = lock(&self.contexts);
+        if let Some(at) = contexts.iter().position(|s| *s == slot) {
+            contexts.swap_remove(at);
+        }
+        let other = contexts.last().map_or(NO_CONTEXT, |s| u32::from(*s));
+        self.handoff.set_current(other);
     }
 
     pub(crate) fn crash(&self, why: &str) {
@@ -135,13 +213,14 @@ impl Core {
             .event("firmware", "crash", &[("why", why.into())]);
         self.port.crash(why);
         self.dead.store(true, Ordering::SeqCst);
-        self.cancel.store(true, Ordering::SeqCst);
+        self.end_all();
     }
 
     pub(crate) fn silence(&self) {
         self.trace
             .log(Level::Warn, "the firmware goes silent, as asked for");
         self.dead.store(true, Ordering::SeqCst);
+        self.end_all();
     }
 
     /// Tells the AP that there is something in a ring.

@@ -1,121 +1,250 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The thread that runs commands.
+//! The threads that run commands, and how a command ends.
+//!
+//! A fault stops all engines until the driver resumes the firmware. What was on an engine at that moment is in the list
+//! of pending stamps, is killed with the culprit, and is finished after the resumption like any other command: other
+//! drivers rely on that (they mark the jobs of all pending stamps as failed and wait for the stamps). Commands that were
+//! set aside or had not started lose nothing.
 
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vagx_trace::Level;
 
-use crate::config::Inject;
-use crate::handoff::NO_CONTEXT;
+use crate::courier;
+use crate::faults::{Facts, Kind};
 use crate::initdata::Booted;
 use crate::job::{self, End};
 use crate::log::{Event, MEMORY_ERROR, Severity, stats};
 use crate::mem::{Refused, Result};
 use crate::port::FaultInfo;
-use crate::queue::Queue;
-use crate::sched::{Failed, Next, Turn};
+use crate::queue::{Pipe, Queue};
+use crate::sched::{Failed, Next, Scheduler, Turn};
 use crate::stamp::{self, StampUpdate};
 use crate::state::Core;
 
 /// How often barriers that hold and stamps that nobody is told about are looked at again.
 const IDLE_TICK: Duration = Duration::from_millis(200);
-/// Runs until the firmware is stopped.
-pub(crate) fn run(core: &Core) {
-    let mut busy = false;
+/// How long a fault waits for the other engines to stop.
+const HALT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the commands of a pipe until the firmware is stopped.
+pub(crate) fn run(core: &Core, pipe: Pipe) {
+    serve(core, pipe, 0);
+}
+
+/// Runs commands while `depth` others of this pipe are set aside; returns when there is nothing for which they would
+/// have to wait any more.
+fn serve(core: &Core, pipe: Pipe, depth: usize) {
+    let abi = core.cfg.abi;
     while !core.stopped() {
-        let next = {
-            let mut sched = core.sched();
-            let next = match core.booted() {
-                Some(_) => sched.next(&core.mem, core.cfg.abi),
-                None => Next::Nothing,
-            };
-            if let Next::Nothing = next {
-                if busy {
-                    busy = false;
-                    drop(sched);
-                    core.statistics(stats::FW_BUSY, &[core.port.now_ticks(), 0]);
-                } else {
-                    // A poisoned lock only means that the other thread is gone, and `stopped` says what to do.
-                    let _ = core.wake.wait_timeout(sched, IDLE_TICK);
-                }
-                continue;
-            }
-            next
+        let mut sched = core.sched();
+        let next = match core.booted() {
+            Some(_) => sched.next(&core.mem, abi, pipe, depth),
+            None => Next::Nothing,
         };
         match next {
             Next::Run(turn) => {
-                if !busy {
-                    busy = true;
+                let news = sched.note_busy(true);
+                drop(sched);
+                if news {
                     core.statistics(stats::FW_BUSY, &[core.port.now_ticks(), 1]);
                 }
                 run_turn(core, &turn);
             }
-            Next::Broken(queue) => channel_error(core, &queue, None, None, 0),
-            Next::Nothing => {}
+            Next::Broken(queue) => {
+                drop(sched);
+                channel_error(core, &queue, None, None);
+            }
+            Next::Nothing if depth != 0 && !sched.halted => {
+                if let Some(booted) = core.booted() {
+                    sched.take_up(&core.mem, abi, booted, pipe);
+                }
+                // For the worker below, if what was set aside has ended meanwhile.
+                core.wake(pipe).notify_all();
+                return;
+            }
+            Next::Nothing => {
+                if depth == 0 && sched.note_busy(false) {
+                    drop(sched);
+                    core.statistics(stats::FW_BUSY, &[core.port.now_ticks(), 0]);
+                } else if !core.stopped() {
+                    // A poisoned lock only means that another thread is gone, and `stopped` says what to do.
+                    let _ = core.wake(pipe).wait_timeout(sched, IDLE_TICK);
+                }
+            }
         }
+    }
+}
+
+/// Sets a command aside if a more urgent one has come, which then gets a worker of its own.
+pub(crate) fn make_room(core: &Core, pipe: Pipe) {
+    let Some(booted) = core.booted() else { return };
+    let depth = core
+        .sched()
+        .set_aside(&core.mem, core.cfg.abi, booted, pipe);
+    if let Some(depth) = depth {
+        let name = format!("vagx-fw-{}-{depth}", pipe.name());
+        core.spawn(&name, move |core| serve(core, pipe, depth));
+    }
+}
+
+/// A command has been read and gets to the GPU now. Refused if that was asked for.
+pub(crate) fn begin(
+    core: &Core,
+    booted: &Booted,
+    turn: &Turn,
+    update: &StampUpdate,
+    context: u8,
+    helper_data: u64,
+) -> Result<()> {
+    let facts = Facts {
+        number: turn.number,
+        pipe: turn.queue.pipe,
+        ctx: context,
+        uuid: turn.queue.uuid,
+        data: helper_data,
+    };
+    if let Some(plan) = core.faults.plan(&facts) {
+        let what = [
+            ("kind", plan.kind.to_string().into()),
+            ("job", turn.number.into()),
+        ];
+        core.trace.event("firmware", "fault on request", &what);
+        let _ = turn.plan.set(plan);
+    }
+    if turn.is_to(Kind::ChannelError) {
+        return Err(Refused);
+    }
+    // What has not begun when a fault stops the GPU begins after it.
+    let mut sched = core.sched();
+    while sched.halted && !core.stopped() {
+        sched = wait(core, sched);
+    }
+    sched.begin(&core.mem, core.cfg.abi, booted, turn.number, update)?;
+    drop(sched);
+    core.enter_context(context);
+    let _ = turn.context.set(context);
+    make_room(core, turn.queue.pipe);
+    Ok(())
+}
+
+/// Waits for news of a halt.
+fn wait<'a>(core: &'a Core, sched: MutexGuard<'a, Scheduler>) -> MutexGuard<'a, Scheduler> {
+    match core.halting.wait_timeout(sched, IDLE_TICK) {
+        Ok((sched, _)) => sched,
+        Err(poisoned) => poisoned.into_inner().0,
     }
 }
 
 fn run_turn(core: &Core, turn: &Turn) {
     let Some(booted) = core.booted() else { return };
     let mut known = None;
-    let mut pending = None;
-    let result = job::run(core, booted, turn, &mut known, &mut pending);
+    let mut result = job::run(core, booted, turn, &mut known);
+
+    let mut sched = core.sched();
+    if sched.halted {
+        // If it had a fault of its own, that is one with the other.
+        if let Ok(End::Halted(..)) = result {
+            result = Ok(End::Gone);
+        }
+        sched.park(turn.number);
+        core.halting.notify_all();
+        while sched.halted && !core.stopped() {
+            sched = wait(core, sched);
+        }
+    }
+    if let Ok(End::Halted(event, info, why)) = &result {
+        sched.halt(turn.number);
+        drop(sched);
+        halt(core, booted, turn, *event, *info, why);
+        sched = core.sched();
+        sched.halted = false;
+        core.halting.notify_all();
+    }
+    sched.ends(turn.number);
+    drop(sched);
+    if core.stopped() {
+        return;
+    }
+    if let Some(context) = turn.context.get() {
+        core.leave_context(*context);
+    }
     match (result, known) {
-        (Ok(End::Done), Some(stamp)) => retire(core, booted, &turn.queue, stamp, pending),
-        (Ok(End::Halted(event, info, why)), Some(stamp)) => {
-            halt(core, booted, turn, event, info, &why);
-            retire(core, booted, &turn.queue, stamp, pending);
-        }
-        (Ok(End::Gone), _) => return,
+        (Ok(End::Lost), Some(stamp)) => lose(core, booted, turn, stamp),
+        (Ok(_), Some(stamp)) => retire(core, booted, turn, stamp),
         (_, stamp) => {
-            let value = stamp.map_or(0, |s| s.value);
-            channel_error(core, &turn.queue, stamp, pending, value);
+            drop_pending(core, booted, turn);
+            channel_error(core, &turn.queue, stamp, Some(turn));
         }
     }
-    let finished = {
-        let mut sched = core.sched();
-        sched.finish();
-        sched.finished
-    };
-    for fault in &core.cfg.faults {
-        match *fault {
-            Inject::CrashAfter(n) if n == finished => core.crash("a crash that was asked for"),
-            Inject::SilentAfter(n) if n == finished => core.silence(),
-            Inject::BadEvent if finished == 1 => nonsense(core),
-            Inject::BadRing if finished == 1 => bad_rings(core),
-            _ => {}
-        }
+    let pipe = turn.queue.pipe;
+    let mut sched = core.sched();
+    sched.finish(turn.number);
+    core.wake_ready(&sched);
+    let others: Vec<Pipe> = sched.ready().filter(|p| *p != pipe).collect();
+    drop(sched);
+    // Its stamp may have opened a barrier of a queue that is more urgent than what runs there.
+    others.into_iter().for_each(|pipe| make_room(core, pipe));
+    aftermath(core, turn);
+}
+
+/// What goes wrong after a job.
+fn aftermath(core: &Core, turn: &Turn) {
+    match turn.plan.get().map(|plan| plan.kind) {
+        Some(Kind::CrashAfter) => core.crash("a crash that was asked for"),
+        Some(Kind::SilentAfter) => core.silence(),
+        Some(Kind::BadEvent) => nonsense(core),
+        Some(Kind::BadRing) => bad_rings(core),
+        Some(Kind::FalseFlag) => core.event(Event::Flag([u32::MAX; 4])),
+        Some(Kind::StaleTimeout) => core.event(Event::Timeout {
+            // Every halt that was has been dealt with, or this command would not have run.
+            counter: core.halts.load(Ordering::SeqCst).saturating_sub(1),
+            event_slot: turn.queue.event_slot,
+        }),
+        _ => {}
     }
 }
 
-/// Ends a command: what FinalizeCompute and RetireStamp do, and telling the driver.
-fn retire(core: &Core, booted: &Booted, queue: &Queue, stamp: StampUpdate, pending: Option<u32>) {
-    if let Some(bits) = try_retire(core, booted, queue, stamp, pending).unwrap_or(None) {
-        core.event(Event::Flag(bits));
+/// Takes a command out of the list of pending stamps.
+fn drop_pending(core: &Core, booted: &Booted, turn: &Turn) {
+    let pending = core.sched().take_pending(turn.number);
+    if let Some(index) = pending {
+        // What cannot be written has been complained about.
+        let _ = stamp::end(&core.mem, core.cfg.abi, booted, index);
     }
 }
 
-/// The command's memory is the driver's again once the shared stamp is written, so that comes last.
-fn try_retire(
-    core: &Core,
-    booted: &Booted,
-    queue: &Queue,
-    stamp: StampUpdate,
-    pending: Option<u32>,
-) -> Result<Option<[u32; 4]>> {
+/// Forgets a command without a word; its queue waits for it for ever.
+fn lose(core: &Core, booted: &Booted, turn: &Turn, stamp: StampUpdate) {
+    drop_pending(core, booted, turn);
+    let failed = Failed { stamp, lost: true };
+    core.sched().stop_queue(turn.queue.info, Some(failed));
+    core.trace
+        .event("firmware", "lost", &[("job", turn.number.into())]);
+}
+
+/// Ends a command: what Finalize and RetireStamp do, and telling the driver.
+fn retire(core: &Core, booted: &Booted, turn: &Turn, stamp: StampUpdate) {
+    drop_pending(core, booted, turn);
+    if let Some(bits) = write_stamps(core, &turn.queue, stamp).unwrap_or(None) {
+        courier::flag(core, bits, turn.plan.get());
+    }
+}
+
+/// The command's memory is the driver's again once the shared stamp is written, so that comes last. Returns what the
+/// driver is to be told.
+fn write_stamps(core: &Core, queue: &Queue, stamp: StampUpdate) -> Result<Option<[u32; 4]>> {
     let abi = core.cfg.abi;
-    // Once the driver knows that the job is over, it may use the context's slot for another.
-    core.handoff.set_current(NO_CONTEXT);
     stamp.write_private(&core.mem)?;
     queue.done(&core.mem, abi)?;
-    if let Some(index) = pending {
-        stamp::end(&core.mem, abi, booted, index)?;
-    }
-    let bits = core.sched().notifiers.count(&core.mem, abi, &stamp);
+    let bits = core
+        .sched()
+        .notifiers
+        .count(&core.mem, abi, queue.gpu_context, &stamp);
     stamp.write_shared(&core.mem)?;
     core.trace.event(
         &queue.track(),
@@ -128,9 +257,15 @@ fn try_retire(
     bits
 }
 
-/// Stops for a fault or timeout and waits until the driver says to go on.
+/// Stops for a fault or timeout and waits until the driver says to go on. The engines have been told to stop.
 fn halt(core: &Core, booted: &Booted, turn: &Turn, event: Event, info: FaultInfo, why: &str) {
     let mut span = core.trace.span("firmware", "halted");
+    let deadline = Instant::now() + HALT_PATIENCE;
+    let mut sched = core.sched();
+    while !sched.still(turn.number) && !core.stopped() && Instant::now() < deadline {
+        sched = wait(core, sched);
+    }
+    drop(sched);
     span.arg("why", why);
     core.halts.fetch_add(1, Ordering::SeqCst);
     core.port.fault_regs(info);
@@ -171,51 +306,36 @@ fn try_halt(core: &Core, booted: &Booted, turn: &Turn, event: Event) -> Result<(
     Ok(())
 }
 
-/// Stops a queue and tells the driver.
-fn channel_error(
-    core: &Core,
-    queue: &Queue,
-    stamp: Option<StampUpdate>,
-    pending: Option<u32>,
-    value: u32,
-) {
-    {
-        let mut sched = core.sched();
-        if let Some(q) = sched.queue_mut(queue.info) {
-            q.stopped = true;
-        }
-        if let Some(stamp) = stamp {
-            sched.failed.insert(queue.info, Failed { stamp, pending });
-        }
-    }
+/// Stops a queue and tells the driver. `turn` is the command that was refused, if it was read at all.
+fn channel_error(core: &Core, queue: &Queue, stamp: Option<StampUpdate>, turn: Option<&Turn>) {
+    let failed = stamp.map(|stamp| Failed { stamp, lost: false });
+    core.sched().stop_queue(queue.info, failed);
     core.line(
         Severity::Error,
         &format!("{}: command refused", queue.track()),
     );
+    let plan = turn.and_then(|t| t.plan.get());
     core.event(Event::ChannelError {
-        error_type: MEMORY_ERROR,
+        error_type: plan.and_then(|p| p.error).unwrap_or(MEMORY_ERROR),
         pipe_type: queue.pipe.number(),
         event_slot: queue.event_slot,
-        event_value: value,
+        event_value: stamp.map_or(0, |s| s.value),
     });
 }
 
 /// What RecoverChannel does: the failed command counts as finished and the queue goes on.
 pub(crate) fn recover(core: &Core, info: u64) -> Result<()> {
-    let booted = core.booted().ok_or(Refused)?;
-    let (queue, failed) = {
-        let mut sched = core.sched();
-        let failed = sched.failed.remove(&info);
-        let Some(queue) = sched.queue_mut(info) else {
-            return Err(Refused);
-        };
-        queue.stopped = false;
-        (queue.clone(), failed)
-    };
-    if let Some(failed) = failed {
-        retire(core, booted, &queue, failed.stamp, failed.pending);
+    let (queue, failed) = core.sched().recover(info).ok_or(Refused)?;
+    if let Some(failed) = failed
+        && let Some(bits) = write_stamps(core, &queue, failed.stamp).unwrap_or(None)
+    {
+        courier::flag(core, bits, None);
     }
-    core.wake.notify_all();
+    let mut sched = core.sched();
+    sched.restart(info);
+    core.wake_ready(&sched);
+    drop(sched);
+    make_room(core, queue.pipe);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use vagx_boot::{FirmwareHalf, Layout};
@@ -48,6 +48,10 @@ pub struct Args {
     /// Do something wrong on purpose (may be given several times)
     #[arg(long, value_name = "KIND[:ARG]")]
     fault: Vec<String>,
+    /// Let events come in any order in which hardware could send them, and this decides which; also for what else is
+    /// left to chance
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Show log lines of the model, not only warnings
     #[arg(long, short)]
     verbose: bool,
@@ -90,12 +94,18 @@ fn faults(names: &[String]) -> Result<(Vec<Fault>, Vec<Inject>)> {
     Ok((own, injects))
 }
 
+/// A seed that is another one each time.
+fn clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(1, |t| t.as_nanos() as u64 % 1_000_000_000)
+}
+
 pub fn run(args: &Args) -> Result<ExitCode> {
     let machine = args.machine.find()?;
     let dtb = fs::read(&args.dtb).with_context(|| format!("cannot read {}", args.dtb.display()))?;
     let layout = Layout::from_dtb(&dtb, &machine)
         .with_context(|| format!("cannot use {}", args.dtb.display()))?;
-    let (faults, injects) = faults(&args.fault)?;
+    let (faults, mut injects) = faults(&args.fault)?;
     let trace = Trace::new(Config {
         text: sink(&args.trace, false)?,
         timeline: sink(&args.timeline, false)?,
@@ -105,7 +115,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     });
     let engine = GpuEngine::new(GpuConfig::default(), trace.clone());
     let mut config = FwConfig::new(machine.chip.id, machine.abi.triple(), Arc::new(engine))?;
-    config.faults = injects;
+    config.seed = args.seed.unwrap_or_else(clock);
+    if args.seed.is_some() {
+        injects.push("shuffle".parse()?);
+    }
+    config.misbehave(injects);
+    if config.is_random() {
+        eprintln!("vagx: seed {}", config.seed);
+    }
     config.left = Left {
         table_entries: FirmwareHalf::new(&layout).entries().to_vec(),
         blobs: Some(vagx_boot::blobs(&machine, layout.ttbs.base).map(|b| b.bytes().to_vec())),

@@ -2,7 +2,7 @@
 
 //! Handoff, initialisation data, flushing.
 
-use vagx_fw::{Inject, Left};
+use vagx_fw::Left;
 
 use crate::common::{Driver, FW_CACHED, FW_SHARED, Machine, TTBAT, config, wait};
 
@@ -254,7 +254,7 @@ fn a_flush_that_was_not_prepared() {
 fn injected_silence() {
     let mut machine = Machine::new();
     let driver = Driver::new(&machine);
-    machine.start_with(&[Inject::Silent]);
+    machine.start_with(&["silent"]);
     driver.handoff();
     driver.send_init(&machine);
     std::thread::sleep(std::time::Duration::from_millis(300));
@@ -272,7 +272,7 @@ fn injected_silence() {
 fn injected_crash_at_init() {
     let mut machine = Machine::new();
     let driver = Driver::new(&machine);
-    machine.start_with(&[Inject::CrashAtInit]);
+    machine.start_with(&["crash-at-init"]);
     driver.handoff();
     driver.send_init(&machine);
     wait("the crash", || {
@@ -284,7 +284,7 @@ fn injected_crash_at_init() {
 fn injected_flush_without_answer() {
     let mut machine = Machine::new();
     let mut driver = Driver::new(&machine);
-    machine.start_with(&[Inject::NoFlushAck]);
+    machine.start_with(&["no-flush-ack"]);
     driver.boot(&machine);
     driver.flush(&machine, 64, driver.globals & !0x3fff, 1);
     std::thread::sleep(std::time::Duration::from_millis(200));

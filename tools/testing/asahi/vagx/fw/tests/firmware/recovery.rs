@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vagx_fw::{FaultUnit, Inject, JobError};
+use vagx_fw::{FaultUnit, JobError};
 use vagx_uat::Access;
 
 use crate::common::{Driver, Machine, config, wait};
 
-fn ready(faults: &[Inject]) -> (Machine, Driver) {
+fn ready(faults: &[&str]) -> (Machine, Driver) {
     let mut machine = Machine::new();
     let mut driver = Driver::new(&machine);
     machine.start_with(faults);
@@ -86,7 +86,7 @@ fn what_the_gpu_model_lacks_is_a_complaint_and_a_fault() {
 
 #[test]
 fn a_hanging_job_times_out() {
-    let (machine, mut driver) = ready(&[Inject::HangJob(2)]);
+    let (machine, mut driver) = ready(&["hang-job:2"]);
     let mut q = driver.queue(70);
     let first = driver.submit(&machine, &mut q, 1, 1);
     driver.wait_stamp(&q, first.value);
@@ -115,7 +115,7 @@ fn the_watchdog_ends_a_job() {
 
 #[test]
 fn an_injected_fault_and_a_lost_job() {
-    let (machine, mut driver) = ready(&[Inject::FaultJob(1), Inject::LoseJob(2)]);
+    let (machine, mut driver) = ready(&["fault-job:1", "lose-job:2"]);
     let mut q = driver.queue(7);
     let job = driver.submit(&machine, &mut q, 1, 1);
     assert_eq!(driver.wait_event()[0], 0);
@@ -130,7 +130,7 @@ fn an_injected_fault_and_a_lost_job() {
 
 #[test]
 fn a_channel_error_stops_one_queue_only() {
-    let (machine, mut driver) = ready(&[Inject::ChannelError(1)]);
+    let (machine, mut driver) = ready(&["channel-error:1"]);
     let (mut bad, mut good) = (driver.queue(7), driver.queue(8));
     let job = driver.submit(&machine, &mut bad, 1, 1);
     assert_eq!(driver.wait_event(), [8, 1, 2, 7, job.value]);
@@ -151,14 +151,14 @@ fn a_channel_error_stops_one_queue_only() {
 
 #[test]
 fn crashes_and_silence_after_a_job() {
-    let (machine, mut driver) = ready(&[Inject::CrashAfter(1)]);
+    let (machine, mut driver) = ready(&["crash-after:1"]);
     let mut q = driver.queue(7);
     driver.submit(&machine, &mut q, 1, 1);
     wait("the crash", || {
         machine.outside.crash.lock().unwrap().is_some()
     });
 
-    let (machine, mut driver) = ready(&[Inject::SilentAfter(1)]);
+    let (machine, mut driver) = ready(&["silent-after:1"]);
     let mut q = driver.queue(7);
     let first = driver.submit(&machine, &mut q, 1, 1);
     driver.wait_stamp(&q, first.value);
@@ -172,7 +172,7 @@ fn crashes_and_silence_after_a_job() {
 
 #[test]
 fn nonsense_events_and_indices() {
-    let (machine, mut driver) = ready(&[Inject::BadEvent]);
+    let (machine, mut driver) = ready(&["bad-event"]);
     let mut q = driver.queue(7);
     driver.submit(&machine, &mut q, 1, 1);
     let mut kinds = Vec::new();
@@ -182,7 +182,7 @@ fn nonsense_events_and_indices() {
     });
     assert_eq!(kinds, [1, 0xdead_beef, 3, 1, 8]);
 
-    let (machine, mut driver) = ready(&[Inject::BadRing]);
+    let (machine, mut driver) = ready(&["bad-ring"]);
     let mut q = driver.queue(7);
     driver.submit(&machine, &mut q, 1, 1);
     let (state, _) = driver.channels[13];

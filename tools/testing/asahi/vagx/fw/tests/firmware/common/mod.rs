@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 pub use driver::{Driver, Job, WorkQueue};
 use vagx_fw::{
-    ComputeJob, ContextMemory, Engine, FaultInfo, Firmware, FwConfig, Inject, JobError, JobStats,
-    Port,
+    ComputeJob, ContextMemory, Engine, FaultInfo, Firmware, FwConfig, JobControl, JobError,
+    JobStats, Port,
 };
 use vagx_trace::Trace;
 use vagx_uat::{PAGE_SIZE, PhysMem, Uat, VecMem};
@@ -150,12 +150,12 @@ impl Engine for FakeGpu {
         &self,
         mem: &dyn ContextMemory,
         job: &ComputeJob,
-        cancel: &AtomicBool,
+        control: &JobControl,
     ) -> Result<JobStats, JobError> {
         self.jobs.lock().unwrap().push(job.clone());
         let gate = self.gate.lock().unwrap().clone();
         while gate.as_ref().is_some_and(|g| !g.load(Ordering::SeqCst)) {
-            if cancel.load(Ordering::SeqCst) {
+            if control.cancelled() {
                 return Err(JobError::Cancelled);
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -223,9 +223,10 @@ impl Machine {
         ));
     }
 
-    pub fn start_with(&mut self, faults: &[Inject]) {
+    /// Starts a firmware that misbehaves as these words of `--fault` say.
+    pub fn start_with(&mut self, faults: &[&str]) {
         let mut cfg = config(&self.gpu);
-        cfg.faults = faults.to_vec();
+        cfg.misbehave(faults.iter().map(|f| f.parse().unwrap()).collect());
         self.start(cfg);
     }
 
