@@ -7,3 +7,4 @@ mod captures;
 mod common;
 mod jobs;
 mod recovery;
+mod scheduling;

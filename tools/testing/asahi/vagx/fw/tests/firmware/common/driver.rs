@@ -310,6 +310,7 @@ impl Driver {
     pub fn handoff(&self) {
         const MAGIC: u64 = 0x4b1d_0000_0000_0002;
         self.mem.w64(HANDOFF, MAGIC);
+        self.mem.ram.write_u32(HANDOFF + 0x18, 0).unwrap();
         wait("magic_fw", || self.mem.r64(HANDOFF + 8) == MAGIC);
     }
 

@@ -112,6 +112,8 @@ pub struct Outside {
     pub crash: Mutex<Option<String>>,
     pub fault: Mutex<FaultInfo>,
     pub faults: Mutex<Vec<FaultInfo>>,
+    /// How long the AP's mailbox keeps the firmware waiting.
+    pub slow: Mutex<Duration>,
     changed: Condvar,
 }
 
@@ -120,6 +122,8 @@ impl Port for Outside {
         assert_eq!((ep, msg), (0x20, 0x42 << 48));
         self.polls.fetch_add(1, Ordering::SeqCst);
         self.changed.notify_all();
+        let slow = *self.slow.lock().unwrap();
+        std::thread::sleep(slow);
     }
     fn syslog(&self, line: &str) {
         self.syslog.lock().unwrap().push(line.into());
@@ -142,6 +146,8 @@ pub struct FakeGpu {
     pub jobs: Mutex<Vec<ComputeJob>>,
     /// Jobs wait until this is set, or they are cancelled.
     pub gate: Mutex<Option<Arc<AtomicBool>>>,
+    /// If there is one here, only the job with this control stream does.
+    pub gated: Mutex<Option<u64>>,
     pub error: Mutex<Option<JobError>>,
 }
 
@@ -154,6 +160,8 @@ impl Engine for FakeGpu {
     ) -> Result<JobStats, JobError> {
         self.jobs.lock().unwrap().push(job.clone());
         let gate = self.gate.lock().unwrap().clone();
+        let gated = *self.gated.lock().unwrap();
+        let gate = gate.filter(|_| gated.is_none_or(|s| s == job.cdm_ctrl_stream_base));
         while gate.as_ref().is_some_and(|g| !g.load(Ordering::SeqCst)) {
             if control.cancelled() {
                 return Err(JobError::Cancelled);
