@@ -226,6 +226,15 @@ impl Coprocessor {
         true
     }
 
+    /// Gives the AP back its messages, if there is nobody else to take them.
+    pub fn echo(&self) {
+        // The state is held so that nobody starts meanwhile.
+        let state = self.state();
+        if matches!(state.cpu, Cpu::Stopped) {
+            self.inner.mailbox.echo();
+        }
+    }
+
     /// Stops the processor and waits until it has stopped: power-on state.
     pub fn reset(&self) {
         self.state().control = 0;

@@ -10,15 +10,19 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Number of lines, each with the vector of the same number.
-pub const COUNT: u32 = 4;
+const COUNT: u32 = 4;
 const ALL: u32 = (1 << COUNT) - 1;
+/// The vector behind those of the lines, which is raised on demand.
+const ECHO: u32 = COUNT;
+/// Number of vectors.
+pub const VECTORS: u32 = ECHO + 1;
 
 #[derive(Default)]
 struct State {
     level: u32,
     mask: u32,
     told: u32,
-    events: [Option<OwnedFd>; COUNT as usize],
+    events: [Option<OwnedFd>; VECTORS as usize],
 }
 
 /// The lines.
@@ -33,12 +37,16 @@ impl State {
         for (i, event) in self.events.iter().enumerate() {
             let bit = 1 << i;
             if let (true, Some(event)) = (due & bit != 0, event) {
-                // An eventfd refuses only when its count is full, and then it is being told.
-                let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+                signal(event);
                 self.told |= bit;
             }
         }
     }
+}
+
+fn signal(event: &OwnedFd) {
+    // An eventfd refuses only when its count is full, and then it is being told.
+    let _ = rustix::io::write(event, &1u64.to_ne_bytes());
 }
 
 impl Lines {
@@ -92,12 +100,19 @@ impl Lines {
         s.tell();
     }
 
-    /// What to signal for a line.
-    pub fn connect(&self, line: u32, event: Option<OwnedFd>) {
+    /// Raises the vector that belongs to no line.
+    pub fn echo(&self) {
+        if let Some(event) = &self.state().events[ECHO as usize] {
+            signal(event);
+        }
+    }
+
+    /// What to signal for a vector.
+    pub fn connect(&self, vector: u32, event: Option<OwnedFd>) {
         let mut s = self.state();
-        if let Some(slot) = s.events.get_mut(line as usize) {
+        if let Some(slot) = s.events.get_mut(vector as usize) {
             *slot = event;
-            s.told &= !(1 << line);
+            s.told &= !(1 << vector);
             s.tell();
         }
     }
@@ -171,6 +186,22 @@ mod tests {
         b.lines.set(0);
         b.lines.mask_clear(8);
         assert_eq!(b.told(), 0);
+    }
+
+    /// One edge for each demand, whatever the lines do.
+    #[test]
+    fn echo() {
+        let b = Bench::new();
+        b.lines.echo();
+        b.lines.connect(3, None);
+        b.lines.connect(4, Some(b.event.try_clone().unwrap()));
+        assert_eq!(b.told(), 0);
+        b.lines.mask_clear(u32::MAX);
+        b.lines.set(u32::MAX);
+        assert_eq!((b.told(), b.lines.pending()), (0, 15));
+        b.lines.echo();
+        b.lines.echo();
+        assert_eq!(b.told(), 2);
     }
 
     #[test]

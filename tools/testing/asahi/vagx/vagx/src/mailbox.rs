@@ -191,6 +191,13 @@ impl Mailbox {
         Some(m)
     }
 
+    /// Gives the AP back what it has sent.
+    pub fn echo(&self) {
+        while let Some(message) = self.take() {
+            self.post(message);
+        }
+    }
+
     /// The last messages, oldest first.
     pub fn history(&self) -> Vec<Past> {
         self.state().history.iter().copied().collect()
@@ -367,6 +374,19 @@ mod tests {
         assert_eq!(m.read(0x50), None);
         assert!(!m.write(0x50, 0));
         assert_eq!(trace.complaint_count(), 3);
+    }
+
+    #[test]
+    fn echo() {
+        let (m, lines, trace) = mailbox();
+        m.write(0x800, 5);
+        m.write(0x808, 0x21);
+        m.echo();
+        assert_eq!(lines.pending(), 0b1001);
+        assert_eq!(m.read(0x830), Some(5));
+        assert_eq!(m.read(0x838).map(|v| v as u8), Some(0x21));
+        assert_eq!((m.take(), m.drained()), (None, true));
+        assert_eq!(trace.complaint_count(), 0);
     }
 
     #[test]

@@ -49,12 +49,17 @@ mod straps {
     pub const VERSION: u64 = 0x04;
     pub const CHIP: u64 = 0x08;
     pub const ABI: u64 = 0x0c;
-    /// Written by the guest: its counter, in nanoseconds.
+    /// Written by the guest: its counter, in nanoseconds. Read: what it is by now, as far as is
+    /// known here.
     pub const GUEST_TIME: u64 = 0x20;
     pub const IRQ_PENDING: u64 = 0x40;
     pub const IRQ_MASK_SET: u64 = 0x44;
     pub const IRQ_MASK_CLEAR: u64 = 0x48;
     pub const IRQ_MASK: u64 = 0x4c;
+    /// For measurements. Written: the vector behind those of the lines is raised at once.
+    pub const ECHO: u64 = 0x60;
+    /// Written 1: while the coprocessor is stopped, the mailbox gives back what is sent.
+    pub const ECHO_MAILBOX: u64 = 0x64;
 
     /// "VAGX".
     pub const MAGIC_VALUE: u32 = 0x5847_4156;
@@ -75,10 +80,14 @@ impl Clock {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), nanoseconds);
     }
 
+    fn nanoseconds(&self) -> u128 {
+        let (since, base) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        u128::from(base) + since.elapsed().as_nanos()
+    }
+
     /// Ticks at the SoC's 24 MHz.
     pub fn ticks(&self) -> u64 {
-        let (since, base) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ((u128::from(base) + since.elapsed().as_nanos()) * 3 / 125) as u64
+        (self.nanoseconds() * 3 / 125) as u64
     }
 }
 
@@ -105,6 +114,8 @@ pub struct Soc {
     trace: Trace,
     /// The bootloader's part is in memory.
     booted: bool,
+    /// The mailbox gives back what is sent, for measurements.
+    echo: bool,
     /// Registers without a meaning here that were mentioned already.
     mentioned: BTreeSet<(u32, u64)>,
 }
@@ -141,7 +152,7 @@ impl Soc {
             let index = index as usize;
             config.add_bar(Bar { index, size, wide });
         }
-        config.add_msix(lines::COUNT as u16, region::BAR4, MSIX_PENDING);
+        config.add_msix(lines::VECTORS as u16, region::BAR4, MSIX_PENDING);
         Ok(Self {
             machine,
             layout,
@@ -152,6 +163,7 @@ impl Soc {
             config,
             trace,
             booted: false,
+            echo: false,
             mentioned: BTreeSet::new(),
         })
     }
@@ -235,11 +247,16 @@ impl Soc {
             && self.coprocessor.write(address - ASC, value);
         if !known {
             self.mention(region::BAR0, offset, "write");
+        } else if self.echo {
+            self.coprocessor.echo();
         }
     }
 
     fn read_straps(&self, offset: u64) -> u64 {
         let [major, minor, patch] = self.machine.abi.triple();
+        if offset == straps::GUEST_TIME {
+            return self.env.clock.nanoseconds() as u64;
+        }
         let value = match offset {
             straps::MAGIC => straps::MAGIC_VALUE,
             straps::VERSION => straps::VERSION_VALUE,
@@ -259,6 +276,8 @@ impl Soc {
             straps::IRQ_MASK_SET => self.lines.mask_set(value as u32),
             straps::IRQ_MASK_CLEAR => self.lines.mask_clear(value as u32),
             straps::GUEST_TIME => self.env.clock.set(value),
+            straps::ECHO => self.lines.echo(),
+            straps::ECHO_MAILBOX => self.echo = value & 1 != 0,
             _ => self.mention(region::BAR2, offset, "write"),
         }
     }
@@ -301,7 +320,7 @@ impl Device for Soc {
     }
 
     fn vectors(&self) -> u32 {
-        lines::COUNT
+        lines::VECTORS
     }
 
     fn set_vector(&mut self, vector: u32, event: Option<OwnedFd>) {
@@ -330,6 +349,7 @@ impl Device for Soc {
         self.config.reset();
         self.env.fault.set(0);
         self.env.clock.set(0);
+        self.echo = false;
         self.booted = false;
         self.boot();
     }

@@ -165,8 +165,7 @@ impl Guest {
         self.write(0, 0x240_8808, 8, endpoint);
     }
 
-    /// Waits for the interrupt, and takes a message as the mailbox's driver does.
-    fn receive(&mut self) -> (u8, u64) {
+    fn wait_interrupt(&self) {
         let second = Timespec {
             tv_sec: 10,
             tv_nsec: 0,
@@ -174,6 +173,11 @@ impl Guest {
         let mut fds = [PollFd::new(&self.event, PollFlags::IN)];
         assert_eq!(poll(&mut fds, Some(&second)), Ok(1), "no interrupt");
         rustix::io::read(&self.event, &mut [0; 8]).unwrap();
+    }
+
+    /// Waits for the interrupt, and takes a message as the mailbox's driver does.
+    fn receive(&mut self) -> (u8, u64) {
+        self.wait_interrupt();
         self.write(2, 0x44, 4, 8);
         assert_eq!(self.read(2, 0x40, 4) & 8, 8);
         let message = self.read(0, 0x240_8830, 8);
@@ -290,6 +294,30 @@ fn boot_talk_sleep_twice() {
         g.write(0, 0x240_0044, 4, 0);
         assert_eq!(g.read(0, 0x240_0048, 4) & 2, 2);
     }
+    assert_eq!(g.finish(), 0);
+}
+
+/// What measurements of the bare costs use.
+#[test]
+fn echoes() {
+    let mut g = Guest::new();
+    g.power_on();
+    g.write(2, 0x48, 4, 8);
+    g.write(2, 0x64, 4, 1);
+    g.send(0x21, 7);
+    assert_eq!(g.receive(), (0x21, 7));
+    g.write(2, 0x64, 4, 0);
+    g.send(0x21, 8);
+    assert_eq!(g.read(2, 0x40, 4), 0b0110);
+
+    let event = g.event.try_clone().unwrap();
+    g.words(8, &[20, 0x24, 2, 4, 1], Some(event));
+    g.write(2, 0x60, 4, 1);
+    g.wait_interrupt();
+
+    g.write(2, 0x20, 8, 1 << 40);
+    let [first, second] = [(); 2].map(|()| g.read(2, 0x20, 8));
+    assert!(1 << 40 <= first && first <= second);
     assert_eq!(g.finish(), 0);
 }
 
