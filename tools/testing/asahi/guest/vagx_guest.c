@@ -41,6 +41,7 @@
 
 #include <dt-bindings/interrupt-controller/apple-aic.h>
 
+#include "vagx_bench.h"
 #include "vagx_dtbo.h"
 
 #define VAGX_BAR_WINDOW		0
@@ -58,6 +59,9 @@
 #define VAGX_IRQ_MASK_CLR	0x48
 
 #define VAGX_NUM_LINES		4
+/* Behind those of the lines, one for measurements */
+#define VAGX_BENCH_VECTOR	VAGX_NUM_LINES
+#define VAGX_NUM_VECTORS	(VAGX_BENCH_VECTOR + 1)
 
 /* Longer than CONFIG_DEBUG_KOBJECT_RELEASE delays anything */
 #define VAGX_IDLE_TIMEOUT_US	(10 * USEC_PER_SEC)
@@ -129,6 +133,7 @@ struct vagx {
 	struct device_node *ps_gfx;
 	struct platform_device *bus;
 
+	unsigned int num_vectors;
 	struct irq_domain *domain;
 	struct vagx_line lines[VAGX_NUM_LINES];
 	struct generic_pm_domain pd;
@@ -225,9 +230,10 @@ static int vagx_init_irqs(struct vagx *vagx)
 	writel(GENMASK(VAGX_NUM_LINES - 1, 0), vagx->regs + VAGX_IRQ_MASK_SET);
 
 	/* Before the action that frees the interrupts: devres goes backwards. */
-	ret = pci_alloc_irq_vectors(pdev, VAGX_NUM_LINES, VAGX_NUM_LINES, PCI_IRQ_MSIX);
+	ret = pci_alloc_irq_vectors(pdev, VAGX_NUM_LINES, VAGX_NUM_VECTORS, PCI_IRQ_MSIX);
 	if (ret < 0)
 		return dev_err_probe(dev, ret, "cannot get %d MSI-X vectors\n", VAGX_NUM_LINES);
+	vagx->num_vectors = ret;
 
 	vagx->domain = irq_domain_create_linear(of_fwnode_handle(vagx->aic), VAGX_NUM_LINES,
 						&vagx_irq_domain_ops, vagx);
@@ -616,6 +622,19 @@ static int vagx_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = vagx_init_irqs(vagx);
 	if (ret)
 		return ret;
+
+	/* Measurements are nothing that anybody has to be able to do. */
+	if (vagx->num_vectors > VAGX_BENCH_VECTOR) {
+		ret = vagx_bench_init(&(struct vagx_bench_config) {
+			.pdev = pdev,
+			.regs = vagx->regs,
+			.vector = VAGX_BENCH_VECTOR,
+			.gpu = vagx->gpu,
+			.mbox = vagx->mbox,
+		});
+		if (ret)
+			return ret;
+	}
 
 	ret = vagx_init_pd(vagx);
 	if (ret)
