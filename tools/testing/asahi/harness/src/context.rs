@@ -43,6 +43,8 @@ pub struct Params {
     pub piglit: bool,
     /// Groups of tests to run; all if there are none.
     pub only: Vec<String>,
+    /// Keep the table of `make bench` in the checkout.
+    pub save: bool,
     /// Of the interface's tests, those whose names begin so; all if there are none.
     pub test: Vec<String>,
     /// Where the interface's tests take their random numbers from.
@@ -124,6 +126,7 @@ impl Params {
             ksrc: existing("KSRC", true)?,
             faults: words("FAULT"),
             only: words("ONLY"),
+            save: switch("SAVE", false)?,
             test: words("TEST"),
             seed,
             debug: switch("DEBUG", false)?,

@@ -2,6 +2,7 @@
 
 //! The verbs behind the Makefile. The bootstrap starts this inside the tool root.
 
+mod bench;
 mod cache;
 mod context;
 mod faults;
@@ -46,6 +47,8 @@ enum Verb {
     Uapi,
     /// The KUnit tests.
     Kunit,
+    /// What the driver costs, beside what the machine does.
+    Bench,
     /// Run CMD in a fresh guest.
     Vm,
     /// An interactive guest.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Test => tests::run(&ctx),
         Verb::Uapi => uapi::run(&ctx),
         Verb::Kunit => kunit::run(&ctx),
+        Verb::Bench => bench::run(&ctx),
         Verb::Vm => verbs::vm(&ctx),
         Verb::Shell => verbs::shell(&ctx),
         Verb::Kernel => verbs::kernel(&ctx),

@@ -61,17 +61,22 @@ fn tests(ctx: &Context, dir: &Path, log: &Path) -> Result<()> {
             "--locked",
             "-p",
             "asahi-tests",
+            "-p",
+            "asahi-bench",
             "--target",
             RUST_TARGET,
         ])
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "clang")
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags);
-    proc::run_logged(cargo, log, "the build of the interface's tests")?;
-    let built = vagx::target(ctx)
-        .join(RUST_TARGET)
-        .join("debug/asahi-tests");
-    let mut strip = Command::new("llvm-strip");
-    strip.arg("-o").arg(dir.join("asahi-tests")).arg(built);
-    proc::output(strip, "llvm-strip")?;
+    proc::run_logged(cargo, log, "the build of the driver's tests")?;
+    let built = vagx::target(ctx).join(RUST_TARGET).join("debug");
+    for program in ["asahi-tests", "asahi-bench"] {
+        let mut strip = Command::new("llvm-strip");
+        strip
+            .arg("-o")
+            .arg(dir.join(program))
+            .arg(built.join(program));
+        proc::output(strip, "llvm-strip")?;
+    }
     Ok(())
 }

@@ -21,6 +21,8 @@ const MEMORY: &str = "4096M";
 pub enum Accelerator {
     Kvm,
     Tcg,
+    /// As TCG, with one CPU whose counter counts its instructions, a nanosecond each.
+    Counting,
 }
 
 impl Accelerator {
@@ -28,15 +30,33 @@ impl Accelerator {
         match self {
             Self::Kvm => "KVM",
             Self::Tcg => "TCG",
+            Self::Counting => "TCG with an instruction counter",
         }
     }
 
-    fn machine(self) -> [&'static str; 4] {
+    fn machine(self) -> &'static [&'static str] {
         match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
             // The 16K pages of Apple's chips need a CPU that has them; `max` is three times slower
             // because of pointer authentication.
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "neoverse-n1"],
+            Self::Tcg => &["-accel", "tcg,thread=multi", "-cpu", "neoverse-n1"],
+            Self::Counting => &[
+                "-accel",
+                "tcg,thread=single",
+                "-icount",
+                "shift=0",
+                "-cpu",
+                "neoverse-n1,cntfrq=1000000000",
+            ],
+        }
+    }
+
+    fn cpus(self) -> usize {
+        match self {
+            Self::Kvm | Self::Tcg => std::thread::available_parallelism()
+                .map_or(2, |n| n.get())
+                .clamp(2, 8),
+            Self::Counting => 1,
         }
     }
 
@@ -116,15 +136,12 @@ pub enum Console<'a> {
 }
 
 fn base(accelerator: Accelerator, dumpdtb: Option<&Path>) -> Command {
-    let cpus = std::thread::available_parallelism()
-        .map_or(2, |n| n.get())
-        .clamp(2, 8);
     let dump = dumpdtb.map_or(String::new(), |p| format!(",dumpdtb={}", p.display()));
     let mut qemu = proc::command(PROGRAM);
     qemu.arg("-M")
         .arg(format!("virt,gic-version=3,memory-backend=ram{dump}"))
         .args(accelerator.machine())
-        .args(["-smp", &cpus.to_string(), "-m", MEMORY])
+        .args(["-smp", &accelerator.cpus().to_string(), "-m", MEMORY])
         // Shared, so that the server gets the memory's descriptor over the socket.
         .args([
             "-object",

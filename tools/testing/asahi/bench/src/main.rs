@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Measures the asahi driver from user space, beside what the machine costs by itself.
+//!
+//! It runs in the guest and prints lines of `bench NAME VALUE...`, one value for each round. Values
+//! are nanoseconds, unless the name's part before the first slash says otherwise. In a guest whose
+//! counter counts instructions, a nanosecond is an instruction.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+mod bind;
+mod clock;
+mod machine;
+mod scale;
+mod submit;
+
+/// Prints the samples of one measurement.
+fn report(name: &str, samples: &[u64]) {
+    let words: Vec<String> = samples.iter().map(u64::to_string).collect();
+    println!("bench {name} {}", words.join(" "));
+}
+
+fn run(what: &str) -> Result<()> {
+    match what {
+        // While no driver is bound.
+        "mailbox" => machine::mailbox(),
+        "time" => {
+            machine::times()?;
+            submit::round_trips()?;
+            submit::rates()?;
+            bind::times()?;
+            scale::all("scale", false)
+        }
+        "instructions" => {
+            submit::instructions()?;
+            bind::instructions()?;
+            scale::all("instructions/scale", true)
+        }
+        _ => bail!("there is mailbox, time and instructions"),
+    }
+}
+
+fn main() -> ExitCode {
+    let mut failed = false;
+    for what in std::env::args().skip(1) {
+        if let Err(error) = run(&what) {
+            eprintln!("asahi-bench {what}: {error:#}");
+            failed = true;
+        }
+    }
+    match failed {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    }
+}

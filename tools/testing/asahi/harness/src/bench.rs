@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `make bench`: what the driver costs, beside what the machine costs by itself.
+//!
+//! Two machines are booted. One is the guest as always, and gives times. The other one has a single
+//! CPU whose counter counts instructions, so that its figures are the same each time; it is booted
+//! twice to show that. Nothing here fails because of a figure.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::kernel::{self, Kernel};
+use crate::prepare::Prepared;
+use crate::proc;
+use crate::qemu::Accelerator;
+use crate::results::{self, Versions};
+use crate::session;
+use crate::verbs;
+use crate::vm::{self, End, Setup, Spec};
+
+mod samples;
+mod table;
+
+use samples::Samples;
+
+/// How long a guest may take.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The mailbox is measured while no driver has it.
+const TIMES: [(&str, &str); 4] = [
+    ("unbind", "unbind"),
+    ("mailbox", "asahi-bench mailbox"),
+    ("bind", "bind"),
+    ("time", "asahi-bench time"),
+];
+const INSTRUCTIONS: [(&str, &str); 1] = [("instructions", "asahi-bench instructions")];
+
+/// What the figures are figures of.
+#[derive(Debug, Serialize)]
+struct Subject {
+    date: String,
+    machine: String,
+    cores: usize,
+    /// The load of the last minute before and after.
+    load: [String; 2],
+    versions: Versions,
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    subject: &'a Subject,
+    times: &'a Samples,
+    /// Two boots.
+    instructions: [&'a Samples; 2],
+}
+
+fn load() -> String {
+    fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| text.split(' ').next().map(str::to_owned))
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        text.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            (key.trim() == name).then(|| value.trim().to_owned())
+        })
+    };
+    field("model name")
+        .or_else(|| field("CPU implementer").map(|by| format!("CPU of implementer {by}")))
+        .unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+/// Runs steps in a guest and gives what they measured.
+fn measure(setup: &Setup, kernel: &Kernel, steps: &[(&str, &str)]) -> Result<Samples> {
+    let script = session::script(steps);
+    let outcome = vm::run(
+        setup,
+        &Spec {
+            timeout: Some(TIMEOUT),
+            ..Spec::kept(kernel, &script)
+        },
+    )?;
+    let ended = session::steps_of(&outcome);
+    for (name, _) in steps {
+        match session::find(&ended, name) {
+            Some(step) if step.passed() => {}
+            Some(step) => bail!(
+                "{name}: {} (logs: {})",
+                step.last_line(),
+                outcome.dir.display()
+            ),
+            None => {
+                verbs::tell(&outcome);
+                bail!("{name} did not run");
+            }
+        }
+    }
+    if let Some(complaint) = outcome.complaints.first() {
+        bail!("vagx complains: {complaint}");
+    }
+    if let Some(line) = vm::reports(&outcome.kernel_log()).first() {
+        bail!("kernel: {line}");
+    }
+    match outcome.end {
+        End::Exited(0) => Ok(Samples::parse(&String::from_utf8_lossy(&outcome.stdout))),
+        _ => {
+            verbs::tell(&outcome);
+            bail!("the guest did not end as it should");
+        }
+    }
+}
+
+pub fn run(ctx: &Context) -> Result<u8> {
+    let mut progress = verbs::progress(ctx);
+    let prepared = Prepared::make(ctx, &mut progress)?;
+    let kernel = kernel::build(ctx, &mut progress, ctx.params.debug)?;
+    let setup = prepared.setup(ctx);
+    let before = load();
+    let times = progress.step("times", || measure(&setup, &kernel, &TIMES))?;
+    let counting = Setup {
+        accelerator: Accelerator::Counting,
+        ..setup
+    };
+    let first = progress.step("instructions", || {
+        measure(&counting, &kernel, &INSTRUCTIONS)
+    })?;
+    let second = progress.step("instructions again", || {
+        measure(&counting, &kernel, &INSTRUCTIONS)
+    })?;
+    let mut date = std::process::Command::new("date");
+    date.args(["-u", "+%Y-%m-%d %H:%M UTC"]);
+    let subject = Subject {
+        date: proc::output(date, "date")?.trim().to_owned(),
+        machine: processor(),
+        cores: std::thread::available_parallelism().map_or(0, |n| n.get()),
+        load: [before, load()],
+        versions: prepared.versions(ctx, &kernel),
+    };
+    let text = table::markdown(&subject, &times, &first, &second);
+    println!("{text}");
+    let report = Report {
+        subject: &subject,
+        times: &times,
+        instructions: [&first, &second],
+    };
+    results::write(ctx, "bench", &report)?;
+    if ctx.params.save {
+        let dir = ctx.asahi().join("bench");
+        fs::write(dir.join("results.md"), &text).context("cannot save the table")?;
+        let json = serde_json::to_vec_pretty(&report)?;
+        fs::write(dir.join("results.json"), json).context("cannot save the figures")?;
+    }
+    Ok(0)
+}
