@@ -9,6 +9,7 @@ mod bind;
 mod calls;
 mod fault;
 mod gem;
+mod lab;
 mod object;
 mod parallel;
 mod params;
@@ -16,6 +17,8 @@ mod process;
 mod queue;
 mod race;
 mod submit;
+mod sync;
+mod timestamps;
 mod vm;
 
 /// Makes the list of a module's tests, each a function with what else is to be said of it.
@@ -45,6 +48,8 @@ pub fn all() -> Vec<Test> {
         object::tests(),
         queue::tests(),
         submit::tests(),
+        sync::tests(),
+        timestamps::tests(),
         process::tests(),
         race::tests(),
         fault::tests(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use libc::{EPERM, EINVAL, ENOENT};
+use libc::{EINVAL, ENOENT, EPERM};
 
 use super::parallel::{LIMIT, child, ends_well, threads};
 use crate::{
