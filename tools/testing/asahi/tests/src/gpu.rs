@@ -110,6 +110,15 @@ pub fn wait(flag: u64) -> Launch {
     }
 }
 
+/// CDM Launch: direct, one group of uniforms; the state words; grid and workgroup.
+pub fn launch_block(state: u32, threads: u32) -> Vec<u8> {
+    let local = threads.min(64);
+    [1 << 1, state, threads, 1, 1, local, 1, 1]
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .collect()
+}
+
 /// Memory of a VM with programs, state words, uniforms and control streams.
 pub struct Gpu<'a> {
     _room: Bo<'a>,
@@ -149,11 +158,7 @@ impl<'a> Gpu<'a> {
         let mut stream = Vec::new();
         for launch in launches {
             let state = self.state(launch)?;
-            // CDM Launch: direct, one group of uniforms; the state words; grid and workgroup.
-            let local = launch.threads.min(64);
-            for word in [1 << 1, state, launch.threads, 1, 1, local, 1, 1] {
-                stream.extend(u32::to_le_bytes(word));
-            }
+            stream.extend(launch_block(state, launch.threads));
             // CDM Barrier, as Mesa writes it behind each launch.
             stream.extend(u32::to_le_bytes(
                 3 << 29 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 8,
@@ -161,7 +166,12 @@ impl<'a> Gpu<'a> {
         }
         // CDM Stream Terminate.
         stream.extend(u64::to_le_bytes(2 << 29));
-        let base = self.put(&stream)?;
+        self.stream(&stream)
+    }
+
+    /// A command of a control stream.
+    pub fn stream(&mut self, stream: &[u8]) -> Result<CmdCompute> {
+        let base = self.put(stream)?;
         Ok(CmdCompute {
             cdm_ctrl_stream_base: base,
             cdm_ctrl_stream_end: base + stream.len() as u64,
@@ -171,13 +181,7 @@ impl<'a> Gpu<'a> {
 
     /// Writes the state words of a launch, and tells where they are from the base on.
     fn state(&mut self, launch: &Launch) -> Result<u32> {
-        let hex = launch.program.code().concat();
-        let code: Vec<u8> = (0..hex.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16))
-            .collect::<Result<_, _>>()
-            .context("a program in hexadecimal")?;
-        let code = self.put(&code)?;
+        let code = self.program(launch.program)?;
         let args: Vec<u8> = launch
             .args
             .iter()
@@ -185,6 +189,17 @@ impl<'a> Gpu<'a> {
             .collect();
         let uniforms = self.put(&args)?;
         self.state_of(code, uniforms)
+    }
+
+    /// Writes a program, and tells its address.
+    pub fn program(&mut self, program: Program) -> Result<u64> {
+        let hex = program.code().concat();
+        let code: Vec<u8> = (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16))
+            .collect::<Result<_, _>>()
+            .context("a program in hexadecimal")?;
+        self.put(&code)
     }
 
     /// The state words for a program and its uniforms.

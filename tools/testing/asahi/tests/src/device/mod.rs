@@ -297,24 +297,7 @@ impl Bo<'_> {
             ..Default::default()
         };
         self.device.ioctl(&mut offset).context("GEM_MMAP_OFFSET")?;
-        // SAFETY: A new mapping at an address of the kernel's choice.
-        let ptr = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                self.size as usize,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                self.device.fd(),
-                offset.offset as libc::off_t,
-            )
-        };
-        if ptr == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error()).context("mmap");
-        }
-        Ok(Mapping {
-            ptr: NonNull::new(ptr).context("mmap gave NULL")?.cast(),
-            len: self.size as usize,
-        })
+        Mapping::of_file(self.device.fd(), offset.offset, self.size as usize)
     }
 }
 
@@ -333,7 +316,34 @@ pub struct Mapping {
     len: usize,
 }
 
+// SAFETY: All access is volatile, and of memory that others change at any time anyway.
+unsafe impl Send for Mapping {}
+// SAFETY: As above.
+unsafe impl std::marker::Sync for Mapping {}
+
 impl Mapping {
+    /// Maps a part of a file of the device, or of a dma-buf.
+    pub fn of_file(fd: i32, offset: u64, len: usize) -> Result<Self> {
+        // SAFETY: A new mapping at an address of the kernel's choice.
+        let ptr = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                fd,
+                offset as libc::off_t,
+            )
+        };
+        if ptr == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error()).context("mmap");
+        }
+        Ok(Self {
+            ptr: NonNull::new(ptr).context("mmap gave NULL")?.cast(),
+            len,
+        })
+    }
+
     fn at<T>(&self, offset: usize) -> *mut T {
         assert!(offset.is_multiple_of(align_of::<T>()) && offset + size_of::<T>() <= self.len);
         // SAFETY: It has been checked that the offset lies in the mapping.

@@ -9,10 +9,19 @@ use std::io;
 use crate::runner::Test;
 
 mod binds;
+mod clients;
+mod faults;
+mod memory;
+mod process;
+mod sums;
+mod unbind;
 
 /// All tests of this folder.
 pub fn tests() -> Vec<Test> {
-    binds::tests()
+    let mut all = binds::tests();
+    all.extend(unbind::tests());
+    all.extend(faults::tests());
+    all
 }
 
 /// The number of an error, zero for none.
