@@ -179,6 +179,106 @@ static void uat_test_walks(struct kunit *test)
 	free_io_pgtable_ops(ops);
 }
 
+/* The leaf table that the entry for @iova is in, zero if there is none */
+static phys_addr_t uat_test_leaf(phys_addr_t root, u64 iova)
+{
+	u64 *table = phys_to_virt(root);
+	u64 pte = table[(iova >> 36) & 7];
+
+	if ((pte & 3) != 3)
+		return 0;
+
+	table = phys_to_virt(pte & GENMASK_ULL(47, 14));
+	pte = table[(iova >> 25) & 2047];
+	return (pte & 3) == 3 ? pte & GENMASK_ULL(47, 14) : 0;
+}
+
+static void uat_test_reserve(struct kunit *test)
+{
+	struct io_pgtable_cfg cfg = uat_test_cfg(0);
+	struct io_pgtable_ops *ops = uat_test_alloc(test, &cfg);
+	phys_addr_t root = cfg.apple_uat_cfg.ttbr;
+	u64 iova = SZ_64G - SZ_32M - SZ_16K;
+	size_t size = 3 * (size_t)SZ_32M;
+	phys_addr_t leaf;
+	size_t i;
+
+	/* Something in the range stays as it is, and is no error */
+	KUNIT_EXPECT_EQ(test, 0, uat_test_map(ops, SZ_64G, SZ_1G, SZ_16K, GPU_R));
+	KUNIT_EXPECT_EQ(test, 0, io_pgtable_apple_uat_reserve(ops, iova, size,
+							      GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, ops->iova_to_phys(ops, SZ_64G), SZ_1G);
+
+	for (i = 0; i < size; i += SZ_32M)
+		KUNIT_EXPECT_NE(test, uat_test_leaf(root, iova + i), 0);
+	leaf = uat_test_leaf(root, iova + size - 1);
+	KUNIT_EXPECT_NE(test, leaf, 0);
+	KUNIT_EXPECT_EQ(test, uat_test_leaf(root, iova - SZ_32M), 0);
+	KUNIT_EXPECT_EQ(test, uat_test_leaf(root, iova + size + SZ_32M), 0);
+
+	/* Nothing is mapped by that */
+	for (i = 0; i < size; i += SZ_16K)
+		if (iova + i != SZ_64G)
+			KUNIT_EXPECT_EQ(test, uat_test_walk(root, iova + i), 0);
+
+	/* The tables stay through whatever happens, and are those in use */
+	KUNIT_EXPECT_EQ(test, uat_test_unmap(ops, iova, size), SZ_16K);
+	KUNIT_EXPECT_EQ(test, 0, uat_test_map(ops, iova, SZ_1G, size, GPU_R));
+	KUNIT_EXPECT_EQ(test, uat_test_leaf(root, iova + size - 1), leaf);
+	KUNIT_EXPECT_EQ(test, uat_test_unmap(ops, iova, size), size);
+	KUNIT_EXPECT_EQ(test, uat_test_leaf(root, iova + size - 1), leaf);
+
+	KUNIT_EXPECT_EQ(test, 0, io_pgtable_apple_uat_reserve(ops, 0, 0,
+							      GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			io_pgtable_apple_uat_reserve(ops, SZ_4K, SZ_16K,
+						     GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			io_pgtable_apple_uat_reserve(ops, 0, SZ_4K, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, -ERANGE,
+			io_pgtable_apple_uat_reserve(ops, BIT_ULL(39) - SZ_16K,
+						     SZ_32K, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, -ERANGE,
+			io_pgtable_apple_uat_reserve(ops, UPPER, SZ_16K,
+						     GFP_KERNEL));
+
+	free_io_pgtable_ops(ops);
+}
+
+static void uat_test_repeated(struct kunit *test)
+{
+	struct io_pgtable_cfg cfg = uat_test_cfg(0);
+	struct io_pgtable_ops *ops = uat_test_alloc(test, &cfg);
+	phys_addr_t last = BIT_ULL(40) - SZ_16K;
+	u64 iova = SZ_32M - SZ_16K;
+	size_t size = SZ_32M + 2 * SZ_16K;
+	size_t i;
+
+	/* The last page there is: a second one would be out of range */
+	KUNIT_EXPECT_EQ(test, 0,
+			io_pgtable_apple_uat_map_repeated(ops, iova, last, size,
+							  GPU_R, GFP_KERNEL));
+	for (i = 0; i < size; i += SZ_16K)
+		KUNIT_EXPECT_EQ(test, ops->iova_to_phys(ops, iova + i), last);
+	KUNIT_EXPECT_EQ(test, ops->iova_to_phys(ops, iova - SZ_16K), 0);
+	KUNIT_EXPECT_EQ(test, ops->iova_to_phys(ops, iova + size), 0);
+
+	KUNIT_EXPECT_EQ(test, -EEXIST,
+			io_pgtable_apple_uat_map_repeated(ops, 0, SZ_1G, SZ_32M,
+							  GPU_R, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, ops->iova_to_phys(ops, 0), 0);
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			io_pgtable_apple_uat_map_repeated(ops, 0, SZ_1G, SZ_4K,
+							  GPU_R, GFP_KERNEL));
+	KUNIT_EXPECT_EQ(test, -ERANGE,
+			io_pgtable_apple_uat_map_repeated(ops, 0, BIT_ULL(40),
+							  SZ_16K, GPU_R,
+							  GFP_KERNEL));
+
+	KUNIT_EXPECT_EQ(test, uat_test_unmap(ops, iova, size), size);
+	free_io_pgtable_ops(ops);
+}
+
 static void uat_test_large(struct kunit *test)
 {
 	struct io_pgtable_cfg cfg = uat_test_cfg(0);
@@ -486,6 +586,8 @@ static int uat_test_init(struct kunit *test)
 static struct kunit_case uat_test_cases[] = {
 	KUNIT_CASE(uat_test_config),
 	KUNIT_CASE(uat_test_walks),
+	KUNIT_CASE(uat_test_reserve),
+	KUNIT_CASE(uat_test_repeated),
 	KUNIT_CASE(uat_test_large),
 	KUNIT_CASE(uat_test_permissions),
 	KUNIT_CASE(uat_test_overlap),

@@ -323,6 +323,52 @@ static size_t uat_leaf_pages(u64 offset, size_t pages)
 		     UAT_PTES - (offset >> UAT_PAGE_SHIFT) % UAT_PTES);
 }
 
+/**
+ * io_pgtable_apple_uat_reserve - make the tables for a range
+ * @ops:  The page tables, of the format APPLE_UAT.
+ * @iova: Start of the range.
+ * @size: Size of the range in bytes.
+ * @gfp:  For the memory of the tables.
+ *
+ * Tables are only freed together. So once this has succeeded, mapping and
+ * unmapping in the range needs no memory any more, and a change of several
+ * steps can be made that must not stop half-way. Pages that are mapped already
+ * stay as they are.
+ *
+ * Return: 0, or a negative error code. Tables that were made before the error
+ * stay, empty.
+ */
+int io_pgtable_apple_uat_reserve(struct io_pgtable_ops *ops,
+				 unsigned long iova, size_t size, gfp_t gfp)
+{
+	struct uat_io_pgtable *data = io_pgtable_ops_to_data(ops);
+	size_t pages = size / SZ_16K;
+	u64 offset;
+	int ret;
+
+	if (!IS_ALIGNED(iova | size, SZ_16K))
+		return -EINVAL;
+
+	ret = uat_range(data, iova, size, &offset);
+	if (ret)
+		return ret;
+
+	while (pages) {
+		size_t n = uat_leaf_pages(offset, pages);
+		u64 *leaf;
+
+		ret = uat_make_leaf(data, offset, gfp, &leaf);
+		if (ret)
+			return ret;
+
+		offset += (u64)n << UAT_PAGE_SHIFT;
+		pages -= n;
+	}
+
+	return 0;
+}
+EXPORT_SYMBOL_GPL(io_pgtable_apple_uat_reserve);
+
 /*
  * Makes the leaf tables for a range and checks that nothing is mapped there.
  * After that, writing the entries cannot fail, so that a range is mapped as a
@@ -352,31 +398,34 @@ static int uat_prepare(struct uat_io_pgtable *data, u64 offset, size_t pages,
 	return 0;
 }
 
-static int uat_map_pages(struct io_pgtable_ops *ops, unsigned long iova,
-			 phys_addr_t paddr, size_t pgsize, size_t pgcount,
-			 int iommu_prot, gfp_t gfp, size_t *mapped)
+/* Maps pages to addresses that are @step apart: that of a page, or zero. */
+static int uat_map(struct uat_io_pgtable *data, unsigned long iova,
+		   phys_addr_t paddr, size_t step, size_t pages, int prot,
+		   gfp_t gfp)
 {
-	struct uat_io_pgtable *data = io_pgtable_ops_to_data(ops);
 	struct io_pgtable_cfg *cfg = &data->iop.cfg;
-	size_t size, pages = pgcount;
+	phys_addr_t phys_size = SZ_16K;
 	u64 offset, pte;
+	size_t size;
 	int ret;
 
-	if (pgsize != SZ_16K || !pgcount ||
-	    !IS_ALIGNED(iova, SZ_16K) || !IS_ALIGNED(paddr, SZ_16K))
+	if (!pages || !IS_ALIGNED(iova, SZ_16K) || !IS_ALIGNED(paddr, SZ_16K))
 		return -EINVAL;
 
-	if (check_mul_overflow(pgsize, pgcount, &size))
+	if (check_mul_overflow((size_t)SZ_16K, pages, &size))
 		return -ERANGE;
 
-	if (paddr >= BIT_ULL(cfg->oas) || size > BIT_ULL(cfg->oas) - paddr)
+	if (step)
+		phys_size = size;
+	if (paddr >= BIT_ULL(cfg->oas) ||
+	    phys_size > BIT_ULL(cfg->oas) - paddr)
 		return -ERANGE;
 
 	ret = uat_range(data, iova, size, &offset);
 	if (ret)
 		return ret;
 
-	ret = uat_prot_to_pte(data, iommu_prot, &pte);
+	ret = uat_prot_to_pte(data, prot, &pte);
 	if (ret)
 		return ret;
 
@@ -393,7 +442,7 @@ static int uat_map_pages(struct io_pgtable_ops *ops, unsigned long iova,
 		u64 *leaf = uat_find_leaf(data, offset);
 
 		leaf += (offset >> UAT_PAGE_SHIFT) % UAT_PTES;
-		for (i = 0; i < n; i++, pte += SZ_16K)
+		for (i = 0; i < n; i++, pte += step)
 			WRITE_ONCE(leaf[i], pte);
 
 		offset += (u64)n << UAT_PAGE_SHIFT;
@@ -406,20 +455,58 @@ static int uat_map_pages(struct io_pgtable_ops *ops, unsigned long iova,
 	 */
 	wmb();
 
-	if (mapped)
-		*mapped += size;
-
 	return 0;
 }
+
+static int uat_map_pages(struct io_pgtable_ops *ops, unsigned long iova,
+			 phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			 int iommu_prot, gfp_t gfp, size_t *mapped)
+{
+	int ret;
+
+	if (pgsize != SZ_16K)
+		return -EINVAL;
+
+	ret = uat_map(io_pgtable_ops_to_data(ops), iova, paddr, SZ_16K, pgcount,
+		      iommu_prot, gfp);
+	if (!ret && mapped)
+		*mapped += pgcount * SZ_16K;
+
+	return ret;
+}
+
+/**
+ * io_pgtable_apple_uat_map_repeated - map one page all over a range
+ * @ops:   The page tables, of the format APPLE_UAT.
+ * @iova:  Start of the range.
+ * @paddr: Address of the page.
+ * @size:  Size of the range in bytes.
+ * @prot:  As for &io_pgtable_ops.map_pages.
+ * @gfp:   For the memory of tables.
+ *
+ * Return: 0, or a negative error code and nothing has been mapped.
+ */
+int io_pgtable_apple_uat_map_repeated(struct io_pgtable_ops *ops,
+				      unsigned long iova, phys_addr_t paddr,
+				      size_t size, int prot, gfp_t gfp)
+{
+	if (!IS_ALIGNED(size, SZ_16K))
+		return -EINVAL;
+
+	return uat_map(io_pgtable_ops_to_data(ops), iova, paddr, 0,
+		       size / SZ_16K, prot, gfp);
+}
+EXPORT_SYMBOL_GPL(io_pgtable_apple_uat_map_repeated);
 
 typedef void (*uat_pte_fn)(struct uat_io_pgtable *data, u64 *ptep, u64 offset,
 			   void *arg);
 
 /*
  * Calls for each entry in a range that is not empty, and says how many there
- * were. Tables that do not exist are passed over in one step.
+ * were. Tables that do not exist are passed over in one step. Inlined, so that
+ * there is no indirect call for each page.
  */
-static size_t uat_visit_ptes(struct uat_io_pgtable *data, u64 offset,
+static __always_inline size_t uat_visit_ptes(struct uat_io_pgtable *data, u64 offset,
 			     size_t pages, uat_pte_fn fn, void *arg)
 {
 	size_t count = 0;

@@ -234,6 +234,53 @@ impl IoPageTable<AppleUat> {
         result
     }
 
+    /// Maps one page all over a range of `size` bytes.
+    ///
+    /// For errors see [`Self::map`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::map`], for the page.
+    pub unsafe fn map_repeated(
+        &mut self,
+        iova: u64,
+        paddr: PhysAddr,
+        size: usize,
+        prot: Prot,
+        flags: alloc::Flags,
+    ) -> Result {
+        // SAFETY: By the type invariants, `ops` is valid and of the right format. We have `&mut
+        // self`, so that nothing else uses the table. The caller vouches for the memory.
+        to_result(unsafe {
+            bindings::io_pgtable_apple_uat_map_repeated(
+                self.ops.as_ptr(),
+                usize::try_from(iova)?,
+                paddr,
+                size,
+                prot.as_raw(),
+                flags.as_raw(),
+            )
+        })
+    }
+
+    /// Makes the tables for a range, with memory to be had with `flags`.
+    ///
+    /// Tables are freed with the page table and not before. So once this has succeeded,
+    /// [`Self::map`] needs no memory in the range any more, whatever is mapped and unmapped
+    /// meanwhile.
+    pub fn reserve(&mut self, iova: u64, size: usize, flags: alloc::Flags) -> Result {
+        // SAFETY: By the type invariants, `ops` is valid and of the right format. We have `&mut
+        // self`, so that nothing else uses the table.
+        to_result(unsafe {
+            bindings::io_pgtable_apple_uat_reserve(
+                self.ops.as_ptr(),
+                usize::try_from(iova)?,
+                size,
+                flags.as_raw(),
+            )
+        })
+    }
+
     /// Unmaps what is mapped in a range, and returns how many bytes that were.
     ///
     /// It does not allocate, and frees no tables. The TLB is not invalidated.
