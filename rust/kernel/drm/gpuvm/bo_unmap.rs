@@ -2,6 +2,26 @@
 
 use super::*;
 
+impl<T: DriverGpuVm> GpuVm<T> {
+    /// Returns the [`GpuVmBo`] of `obj`, if there is one.
+    ///
+    /// As with every reference to a [`GpuVmBo`], [`Self::deferred_cleanup`] is due when it has been
+    /// dropped. Must not be called with the object's GPUVA lock held.
+    pub fn find(&self, obj: &T::Object) -> Option<ARef<GpuVmBo<T>>> {
+        // SAFETY: The GEM object is valid.
+        let lock = unsafe { &raw mut (*obj.as_raw()).gpuva.lock };
+        // SAFETY: The GEM object is valid, so the mutex is properly initialized.
+        let lock = unsafe { crate::sync::Mutex::from_raw(lock) };
+        let _guard = lock.lock();
+
+        // SAFETY: We hold the GEM object's GPUVA lock.
+        let vm_bo = unsafe { bindings::drm_gpuvm_bo_find(self.as_raw(), obj.as_raw()) };
+        // SAFETY: `drm_gpuvm_bo_find()` gave us a reference, to a `drm_gpuvm_bo` that it has found
+        // in the GEM list. All of this GPUVM are in a `GpuVmBo<T>`.
+        NonNull::new(vm_bo).map(|vm_bo| unsafe { ARef::from_raw(vm_bo.cast()) })
+    }
+}
+
 impl<T: DriverGpuVm> UniqueRefGpuVm<T> {
     /// Removes all mappings of `obj`.
     ///
@@ -20,33 +40,19 @@ impl<T: DriverGpuVm> UniqueRefGpuVm<T> {
 
     /// Returns the range of one of the mappings of `obj`.
     fn first_va(&self, obj: &T::Object) -> Option<Range<u64>> {
-        // SAFETY: The GEM object is valid.
-        let lock = unsafe { &raw mut (*obj.as_raw()).gpuva.lock };
-        // SAFETY: The GEM object is valid, so the mutex is properly initialized.
-        let lock = unsafe { crate::sync::Mutex::from_raw(lock) };
-        let guard = lock.lock();
+        let vm_bo = self.find(obj)?;
+        let _guard = vm_bo.lock_gpuva();
 
-        // SAFETY: We hold the GEM object's GPUVA lock.
-        let vm_bo = unsafe { bindings::drm_gpuvm_bo_find(self.as_raw(), obj.as_raw()) };
-        if vm_bo.is_null() {
-            return None;
-        }
-
-        // SAFETY: `drm_gpuvm_bo_find()` gave us a reference on a valid `drm_gpuvm_bo`.
-        let list = unsafe { &raw mut (*vm_bo).list.gpuva };
+        // SAFETY: The reference is valid.
+        let list = unsafe { &raw mut (*vm_bo.as_raw()).list.gpuva };
         // SAFETY: The list is initialized, and protected by the lock that we hold.
         let first = unsafe { (*list).next };
-        let range = (first != list).then(|| {
+        (first != list).then(|| {
             // SAFETY: The list is not empty, so its first entry is in a `drm_gpuva`.
             let va = unsafe { kernel::container_of!(first, bindings::drm_gpuva, gem.entry) };
             // SAFETY: The VA is linked, thus valid while we hold the lock.
             let (addr, len) = unsafe { ((*va).va.addr, (*va).va.range) };
             addr..addr + len
-        });
-
-        drop(guard);
-        // SAFETY: We own the reference, the GPUVM is in immediate mode, and the lock is not held.
-        unsafe { bindings::drm_gpuvm_bo_put_deferred(vm_bo) };
-        range
+        })
     }
 }
