@@ -61,9 +61,6 @@ use object::TimestampBuffer;
 use sync::Syncs;
 use table::Table;
 
-/// How many operations VM_BIND does before it looks for a signal.
-const BINDS_PER_CHECK: u32 = 4096;
-
 /// An open file.
 pub(crate) type AsahiFile = drm::File<File>;
 
@@ -95,11 +92,11 @@ impl drm::file::DriverFile for File {
 }
 
 impl File {
-    /// Takes an object out of all VMs of the client, which has closed its handle.
+    /// Has an object go out of all VMs of the client, which has closed its handle.
     pub(crate) fn forget_object(&self, object: &Object) {
         let mut next = Some(1);
         while let Some((id, vm)) = next.and_then(|id| self.vms.next_from(id)) {
-            if vm.unbind_object(object).is_err() {
+            if vm.close_object(object).is_err() {
                 pr_err!("cannot take down the mappings of an object\n");
             }
             next = id.checked_add(1);
@@ -128,7 +125,7 @@ impl File {
 
     /// GET_TIME: tells the time that timestamps are taken from.
     pub(crate) fn get_time(
-        _ddev: &AsahiDevice<Registered>,
+        ddev: &AsahiDevice<Registered>,
         _reg: &AsahiRegData<'_>,
         data: &mut uapi::drm_asahi_get_time,
         _file: &AsahiFile,
@@ -136,6 +133,7 @@ impl File {
         if data.flags != 0 {
             return Err(EINVAL);
         }
+        ddev.gpu.check_alive()?;
         data.gpu_timestamp = params::time();
         Ok(0)
     }
@@ -174,11 +172,11 @@ impl File {
 
     /// VM_BIND: changes what is mapped where.
     ///
-    /// The operations are done in order. When one fails, those before it have been done and those
-    /// behind it have not. A failing one has done nothing, except that when memory for page tables
-    /// runs out, its range may be left unmapped.
+    /// The operations are done in order. When one fails, those before it have been done, it has done
+    /// nothing, and those behind it have not been begun. That is also so when a signal interrupts
+    /// one; the array can be done again from its start then, with the same outcome.
     pub(crate) fn vm_bind(
-        _ddev: &AsahiDevice<Registered>,
+        ddev: &AsahiDevice<Registered>,
         reg: &AsahiRegData<'_>,
         data: &mut uapi::drm_asahi_vm_bind,
         file: &AsahiFile,
@@ -195,34 +193,23 @@ impl File {
         // Neither factor is larger than 32 bits.
         let len = stride * data.num_binds as usize;
         let mut reader = user::slice(data.userptr, len)?.reader();
-        for done in 0..data.num_binds {
-            // A signal ends a very long array. It is done again from its start, which has the same
-            // outcome; checking seldom sees to it that it gets somewhere between two signals.
-            if done != 0 && done % BINDS_PER_CHECK == 0 && current!().signal_pending() {
-                return Err(ERESTARTSYS);
+        for _ in 0..data.num_binds {
+            // The array may be very long.
+            if current!().fatal_signal_pending() {
+                return Err(EINTR);
             }
             let raw = user::read(&mut reader, stride)?;
-            let op = BindOp::parse(&raw, vm.kernel_range())?;
-            Self::bind_one(&vm, reg, file, op)?;
-        }
-        Ok(0)
-    }
-
-    fn bind_one(vm: &Vm, reg: &AsahiRegData<'_>, file: &AsahiFile, op: BindOp) -> Result {
-        match op {
-            BindOp::Unbind { range } => vm.unbind(range),
-            BindOp::Bind {
-                handle,
-                offset,
-                range,
-                access,
-                single_page,
-            } => {
-                let object = gem::lookup(file, handle)?;
-                let dev = reg.pdev.as_ref();
-                vm.bind(dev, &object, offset, range, access, single_page)
+            match BindOp::parse(&raw, vm.kernel_range())? {
+                // When the GPU is gone, one can still give back what one has.
+                BindOp::Unbind { range } => vm.unbind(range)?,
+                BindOp::Bind(args) => {
+                    ddev.gpu.check_alive()?;
+                    let object = gem::lookup(file, args.handle)?;
+                    vm.bind(reg.pdev.as_ref(), &object, &args)?;
+                }
             }
         }
+        Ok(0)
     }
 
     /// GEM_CREATE: makes a buffer object.
@@ -233,6 +220,7 @@ impl File {
         file: &AsahiFile,
     ) -> Result<u32> {
         let args = CreateArgs::parse(data)?;
+        ddev.gpu.check_alive()?;
         let vm = match args.vm_id {
             Some(id) => Some(file.inner().vms.get(id)?),
             None => None,
@@ -245,7 +233,7 @@ impl File {
 
     /// GEM_MMAP_OFFSET: tells where to map an object.
     pub(crate) fn gem_mmap_offset(
-        _ddev: &AsahiDevice<Registered>,
+        ddev: &AsahiDevice<Registered>,
         _reg: &AsahiRegData<'_>,
         data: &mut uapi::drm_asahi_gem_mmap_offset,
         file: &AsahiFile,
@@ -253,6 +241,7 @@ impl File {
         if data.flags != 0 {
             return Err(EINVAL);
         }
+        ddev.gpu.check_alive()?;
         data.offset = gem::lookup(file, data.handle)?.create_mmap_offset()?;
         Ok(0)
     }
@@ -270,6 +259,7 @@ impl File {
                 offset,
                 len,
             } => {
+                ddev.gpu.check_alive()?;
                 let object = gem::lookup(file, handle)?;
                 let dev = reg.pdev.as_ref();
                 let buffer = TimestampBuffer::new(dev, &ddev.gpu, object, offset, len)?;

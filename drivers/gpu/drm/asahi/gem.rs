@@ -4,7 +4,7 @@
 //!
 //! They are shmem objects. An object is either shared, and then has a reservation object of its own
 //! and can be exported, or private to one VM, and then uses that VM's reservation object and stays
-//! in this device.
+//! in this device. A buffer of another device is imported as a shared object.
 
 use kernel::{
     drm::gem::{
@@ -12,7 +12,12 @@ use kernel::{
         shmem,
         BaseObject, //
     },
+    io::PhysAddr,
     prelude::*,
+    scatterlist::{
+        SGTable,
+        SGTableIter, //
+    },
     sync::aref::ARef,
     uapi, //
 };
@@ -23,12 +28,19 @@ use crate::{
         AsahiDriver, //
     },
     file::AsahiFile,
-    mmu::PAGE_SIZE,
+    mmu::{
+        PAGE_MASK,
+        PAGE_SIZE, //
+    },
     vm::Vm, //
 };
 
 const WRITEBACK: u32 = uapi::drm_asahi_gem_flags_DRM_ASAHI_GEM_WRITEBACK;
 const VM_PRIVATE: u32 = uapi::drm_asahi_gem_flags_DRM_ASAHI_GEM_VM_PRIVATE;
+
+/// The largest size of an object: that of a VM's addresses. More could not be mapped, and the C side
+/// counts pages and bytes in types with a sign.
+const MAX_SIZE: u64 = 1 << 39;
 
 /// A buffer object.
 pub(crate) type Object = shmem::Object<AsahiObject>;
@@ -63,15 +75,12 @@ impl CreateArgs {
             return Err(EINVAL);
         }
 
-        let size = usize::try_from(raw.size).map_err(|_| EINVAL)?;
-        let size = size.checked_next_multiple_of(PAGE_SIZE).ok_or(EINVAL)?;
-        // The C side counts pages and bytes in types with a sign.
-        if isize::try_from(size).is_err() {
+        if raw.size > MAX_SIZE {
             return Err(EINVAL);
         }
 
         Ok(Self {
-            size,
+            size: usize::try_from(raw.size)?.next_multiple_of(PAGE_SIZE),
             writeback: raw.flags & WRITEBACK != 0,
             vm_id: private.then_some(raw.vm_id),
         })
@@ -95,6 +104,13 @@ impl gem::DriverObject for AsahiObject {
             Some(_) => Err(EINVAL),
             None => Ok(()),
         }
+    }
+
+    fn import(_dev: &AsahiDevice, size: usize) -> Result<Option<u64>> {
+        if size == 0 || size as u64 > MAX_SIZE {
+            return Err(EINVAL);
+        }
+        Ok(None)
     }
 }
 
@@ -136,6 +152,73 @@ pub(crate) fn lookup(file: &AsahiFile, handle: u32) -> Result<ARef<Object>> {
     Object::lookup_handle(file, handle)
 }
 
+/// The contiguous pieces of part of an object's memory, one after the other.
+///
+/// All of them are made of whole pages.
+#[derive(Clone)]
+pub(crate) struct Pieces<'a> {
+    /// What remains of the entry where the part goes on.
+    piece: (PhysAddr, u64),
+    entries: SGTableIter<'a>,
+    left: u64,
+}
+
+impl<'a> Pieces<'a> {
+    /// Finds `len` bytes from `offset` on, all of which must be there.
+    ///
+    /// This fails for memory of another device that is not made of whole pages.
+    pub(crate) fn new(pages: &'a SGTable, offset: u64, len: u64) -> Result<Self> {
+        let mut entries = pages.iter();
+        let mut skip = offset;
+        let piece = loop {
+            let entry = entries.next().ok_or(EINVAL)?;
+            let piece = entry.dma_len();
+            if skip < piece {
+                break (entry.dma_address() + skip, piece - skip);
+            }
+            skip -= piece;
+        };
+        let pieces = Self {
+            piece,
+            entries,
+            left: len,
+        };
+
+        let mut found = 0;
+        for (phys, size) in pieces.clone() {
+            if (phys | size as u64) & PAGE_MASK != 0 {
+                return Err(EINVAL);
+            }
+            found += size as u64;
+        }
+        if found != len {
+            return Err(EINVAL);
+        }
+        Ok(pieces)
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = (PhysAddr, usize);
+
+    fn next(&mut self) -> Option<(PhysAddr, usize)> {
+        if self.left == 0 {
+            return None;
+        }
+        while self.piece.1 == 0 {
+            let entry = self.entries.next()?;
+            self.piece = (entry.dma_address(), entry.dma_len());
+        }
+
+        let (phys, len) = self.piece;
+        let size = len.min(self.left);
+        self.piece.1 = 0;
+        self.left -= size;
+        // CAST: Sizes in memory fit.
+        Some((phys, size as usize))
+    }
+}
+
 #[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
 #[kunit_tests(asahi_gem)]
 mod tests {
@@ -158,6 +241,9 @@ mod tests {
         assert!(CreateArgs::parse(&args(0, 0, 0)).is_err());
         assert!(CreateArgs::parse(&args(u64::MAX, 0, 0)).is_err());
         assert!(CreateArgs::parse(&args(1 << 63, 0, 0)).is_err());
+        assert!(CreateArgs::parse(&args((1 << 39) + 1, 0, 0)).is_err());
+        let largest = CreateArgs::parse(&args((1 << 39) - 1, 0, 0)).unwrap();
+        assert_eq!(largest.size, 1 << 39);
     }
 
     #[test]

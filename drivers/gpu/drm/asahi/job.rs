@@ -42,6 +42,7 @@ use crate::{
     gpu::OpGuard,
     mmu::VmSlot,
     queue::compute::BuiltCommand,
+    vm::VmWork,
     worker,
     workqueue::Batch, //
 };
@@ -52,6 +53,8 @@ pub(crate) struct Resources {
     pub(crate) _commands: KVec<BuiltCommand>,
     /// The place of the VM among the GPU's contexts.
     pub(crate) _vm_slot: VmSlot,
+    /// Keeps the VM, and what was mapped in it when the job was built.
+    pub(crate) _work: VmWork,
     /// Keeps the GPU powered.
     pub(crate) _op: OpGuard,
 }

@@ -201,14 +201,18 @@ impl Queue {
             Resources {
                 _commands: commands,
                 _vm_slot: vm_slot,
+                _work: self.vm.begin_work(),
                 _op: op,
             },
         )?;
+
+        let resvs = self.vm.reserve_fences()?;
 
         // Nothing fails from here on.
         order.seq += u64::from(buffer.computes());
         let driver_fence = order.fences.arm(fence_slot);
         let fence = ARef::from(driver_fence.fence());
+        resvs.add(&fence);
         *job.fence_mut() = Some(driver_fence);
         *job.armed_mut() = waits.arm();
         self.scheduler.submit(job);

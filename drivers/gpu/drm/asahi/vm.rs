@@ -10,19 +10,20 @@
 //!
 //! A client's file and its queues own VMs together. Destroying a VM takes its number away; what is
 //! mapped stays mapped until the last queue and the last job that use it are gone. The GPUVM counts
-//! the DRM device and the objects, so that a VM may outlive the file and the binding; the page
-//! table is dead then, and freeing it is all that happens.
+//! the DRM device and the mappings count their objects, so that a VM may outlive the file and the
+//! binding; the page table is dead then, and freeing it is all that happens. An object that is not
+//! mapped any more stays while there is work that began when it was: see [`retire`].
 //!
 //! # Locking
 //!
 //! `tree` is held over the change of tree and page table, so that both always agree. Below it are
-//! the objects' reservation locks, their lists of mappings, and the page table's own lock. Nothing
-//! in the path from a job to its fence takes `tree`.
+//! the objects' lists of mappings, and the page table's own lock. Reservation locks are taken
+//! without `tree`. Nothing in the path from a job to its fence takes `tree` or a reservation lock.
 //!
 //! # Failure
 //!
-//! An operation of VM_BIND that fails after it has begun, which only lack of memory for page tables
-//! can cause, leaves its whole range unmapped.
+//! An operation happens as a whole or not at all. Whatever may fail is done before its first step:
+//! the object's memory is there, the nodes of the tree and the page tables are allocated.
 
 use core::ops::Range;
 
@@ -31,11 +32,14 @@ use kernel::{
         Bound,
         Device, //
     },
+    dma_fence::Fence,
     drm::{
         gem::BaseObject,
         gpuvm::{
             GpuVm,
+            LockedResvs,
             OpMapRequest,
+            ResvUsage,
             UniqueRefGpuVm, //
         }, //
     },
@@ -57,13 +61,14 @@ use crate::{
     driver::AsahiDevice,
     file::bind::{
         check_in_object,
-        object_len,
         page_aligned,
-        Access, //
+        Access,
+        BindArgs, //
     },
     gem::{
         self,
-        Object, //
+        Object,
+        Pieces, //
     },
     gpu::Gpu,
     mmu::{
@@ -73,9 +78,13 @@ use crate::{
     }, //
 };
 
+mod retire;
 mod tree;
 
+use retire::Epochs;
+pub(crate) use retire::VmWork;
 use tree::{
+    BoState,
     MapArgs,
     Steps,
     Tree, //
@@ -100,6 +109,23 @@ pub(crate) struct Vm {
     tree: Mutex<UniqueRefGpuVm<Tree>>,
     /// The same GPUVM; what it does by this reference needs no lock.
     gpuvm: ARef<GpuVm<Tree>>,
+    #[pin]
+    epochs: Epochs,
+}
+
+/// The reservation objects of a VM and of the objects that are mapped in it, locked and with room
+/// for the fence of one job.
+pub(crate) struct ReservedFences<'a>(LockedResvs<'a, Tree>);
+
+impl ReservedFences<'_> {
+    /// Adds the fence of a job, and unlocks. Neither fails nor allocates.
+    ///
+    /// User space says itself what waits for what, and tells other processes by the sync files of
+    /// dma-bufs. So the fence only keeps the memory from being moved or freed.
+    pub(crate) fn add(self, fence: &Fence) {
+        self.0
+            .add_fence(fence, ResvUsage::Bookkeep, ResvUsage::Bookkeep);
+    }
 }
 
 /// Checks the range that VM_CREATE leaves to the kernel.
@@ -135,6 +161,7 @@ impl Vm {
             Tree::new(space.clone()),
         )?;
         let gpuvm = ARef::from(&*tree);
+        let epochs = Epochs::new()?;
 
         Arc::pin_init(
             pin_init!(Self {
@@ -145,6 +172,7 @@ impl Vm {
                 root,
                 tree <- new_mutex!(tree),
                 gpuvm,
+                epochs <- epochs,
             }),
             GFP_KERNEL,
         )
@@ -175,62 +203,114 @@ impl Vm {
         &self.heaps
     }
 
-    /// Maps an object's memory, in place of whatever is mapped in the range.
-    pub(crate) fn bind(
-        &self,
-        dev: &Device<Bound>,
-        obj: &Object,
-        offset: u64,
-        range: Range<u64>,
-        access: Access,
-        single_page: bool,
-    ) -> Result {
-        obj.check_vm(self)?;
-        check_in_object(offset, object_len(&range, single_page), obj.size())?;
+    /// Begins work that uses the VM: see [`VmWork`].
+    pub(crate) fn begin_work(self: &Arc<Self>) -> VmWork {
+        VmWork::new(self)
+    }
 
-        let pages = obj.sg_table(dev)?;
-        let prot = match access {
+    /// Locks the reservation objects that the fence of a job has to go to, and makes room in them.
+    ///
+    /// These are that of the VM, which all of its private objects share, and those of the external
+    /// objects that are mapped, of which the cost depends. A signal ends the wait for the locks.
+    pub(crate) fn reserve_fences(&self) -> Result<ReservedFences<'_>> {
+        let locked = self.gpuvm.lock_resvs().map_err(restart)?;
+        Ok(ReservedFences(locked))
+    }
+
+    /// Maps an object's memory, in place of whatever is mapped in the range.
+    pub(crate) fn bind(&self, dev: &Device<Bound>, obj: &Object, args: &BindArgs) -> Result {
+        obj.check_vm(self)?;
+        check_in_object(args.offset, args.object_len(), obj.size())?;
+
+        let (addr, range) = (args.range.start, args.range.end - args.range.start);
+        let pages = obj.sg_table(dev).map_err(restart)?;
+        let pieces = Pieces::new(pages, args.offset, args.object_len())?;
+        let prot = match args.access {
             Access::Read => Prot::GPU_RO,
             Access::Write => Prot::GPU_WO,
             Access::ReadWrite => Prot::GPU_RW,
         };
-        let vm_bo = self.gpuvm.obtain(obj, ())?;
-        let mut steps = Steps::new(Some(MapArgs {
-            pages,
+        let steps = Steps::new(Some(MapArgs {
+            pieces,
             prot,
-            single_page,
+            single_page: args.single_page,
         }))?;
+        self.space.reserve(addr, range)?;
+        let vm_bo = self.gpuvm.obtain(obj, BoState::new())?;
 
-        let result = self.tree.lock().sm_map(OpMapRequest {
-            addr: range.start,
-            range: range.end - range.start,
-            gem_offset: offset,
-            vm_bo: &vm_bo,
-            context: &mut steps,
-        });
-        drop(vm_bo);
-        self.gpuvm.deferred_cleanup();
-        result
+        self.change(steps, |tree, steps| {
+            // Mappings of it that were to go with its old handle stay with the new one.
+            vm_bo.data().reopen();
+            tree.sm_map(OpMapRequest {
+                addr,
+                range,
+                gem_offset: args.offset,
+                vm_bo: &vm_bo,
+                context: steps,
+            })
+        })
     }
 
     /// Takes out whatever is mapped in the range.
     pub(crate) fn unbind(&self, range: Range<u64>) -> Result {
-        let mut steps = Steps::new(None)?;
-        self.unmap(range, &mut steps)
+        self.unmap(range, Steps::new(None)?)
     }
 
-    /// Takes out all mappings of an object.
-    pub(crate) fn unbind_object(&self, obj: &Object) -> Result {
+    /// Takes out all mappings of an object whose handle the client has closed, when the work is
+    /// over that may use them.
+    pub(crate) fn close_object(&self, obj: &Object) -> Result {
+        let Some(vm_bo) = self.gpuvm.find(obj) else {
+            return Ok(());
+        };
+        vm_bo.data().close();
+        drop(vm_bo);
+
+        if self.epochs.close(obj).is_err() {
+            // No memory to wait with.
+            self.take_out(obj)?;
+        }
+        self.take_out_closed();
+        Ok(())
+    }
+
+    /// Takes out the closed objects that no work uses any more.
+    fn take_out_closed(&self) {
+        while let Some(object) = self.epochs.next_due() {
+            if self.take_out(&object).is_err() {
+                pr_err!("cannot take down the mappings of an object\n");
+            }
+        }
+    }
+
+    fn take_out(&self, obj: &Object) -> Result {
         // No mapping is split, so that nothing needs to be allocated.
-        let mut steps = Steps::without_splits();
-        let result = self.tree.lock().bo_unmap(obj, &mut steps);
-        self.gpuvm.deferred_cleanup();
-        result
+        self.change(Steps::without_splits(), |tree, steps| {
+            match self.gpuvm.find(obj) {
+                Some(vm_bo) if vm_bo.data().reopen() => tree.bo_unmap(obj, steps),
+                _ => Ok(()),
+            }
+        })
     }
 
-    fn unmap(&self, range: Range<u64>, steps: &mut Steps<'_>) -> Result {
-        let len = range.end - range.start;
-        let result = self.tree.lock().sm_unmap(range.start, len, steps);
+    fn unmap(&self, range: Range<u64>, steps: Steps<'_>) -> Result {
+        self.change(steps, |tree, steps| {
+            tree.sm_unmap(range.start, range.end - range.start, steps)
+        })
+    }
+
+    /// Does an operation, and then what has to follow it.
+    fn change<'a>(
+        &self,
+        mut steps: Steps<'a>,
+        operation: impl FnOnce(&mut UniqueRefGpuVm<Tree>, &mut Steps<'a>) -> Result,
+    ) -> Result {
+        let mut tree = self.tree.lock();
+        let result = operation(&mut tree, &mut steps);
+        steps.flush(&self.space);
+        drop(tree);
+
+        // Objects may be freed here, so no lock is held.
+        self.epochs.retire(steps.removed);
         self.gpuvm.deferred_cleanup();
         result
     }
@@ -244,10 +324,20 @@ impl PinnedDrop for Vm {
             self.kernel_range.end..USER_VA.end,
         ] {
             // The ranges end where no mapping goes on, so that none is split.
-            if !range.is_empty() && self.unmap(range, &mut Steps::without_splits()).is_err() {
+            if !range.is_empty() && self.unmap(range, Steps::without_splits()).is_err() {
                 pr_err!("cannot take down the mappings of a VM\n");
             }
         }
+        self.gpuvm.deferred_cleanup();
+    }
+}
+
+/// Has a system call that was interrupted while it waited for a lock done again.
+fn restart(error: Error) -> Error {
+    if error == EINTR {
+        ERESTARTSYS
+    } else {
+        error
     }
 }
 

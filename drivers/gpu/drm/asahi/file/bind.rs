@@ -40,18 +40,33 @@ pub(crate) enum BindOp {
         range: Range<u64>,
     },
     /// Map an object's memory.
-    Bind {
-        /// The object's handle.
-        handle: u32,
-        /// Where in the object.
-        offset: u64,
-        /// The GPU addresses.
-        range: Range<u64>,
-        /// What the GPU may do.
-        access: Access,
-        /// Map one page all over the range.
-        single_page: bool,
-    },
+    Bind(BindArgs),
+}
+
+/// What to map where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BindArgs {
+    /// The object's handle.
+    pub(crate) handle: u32,
+    /// Where in the object.
+    pub(crate) offset: u64,
+    /// The GPU addresses.
+    pub(crate) range: Range<u64>,
+    /// What the GPU may do.
+    pub(crate) access: Access,
+    /// Map one page all over the range.
+    pub(crate) single_page: bool,
+}
+
+impl BindArgs {
+    /// Returns the bytes of the object that the binding reaches.
+    pub(crate) fn object_len(&self) -> u64 {
+        if self.single_page {
+            PAGE_SIZE as u64
+        } else {
+            self.range.end - self.range.start
+        }
+    }
 }
 
 impl BindOp {
@@ -82,13 +97,13 @@ impl BindOp {
             (false, false) => return Err(EINVAL),
         };
 
-        Ok(Self::Bind {
+        Ok(Self::Bind(BindArgs {
             handle: raw.handle,
             offset: raw.offset,
             range,
             access,
             single_page: raw.flags & SINGLE_PAGE != 0,
-        })
+        }))
     }
 }
 
@@ -104,15 +119,6 @@ pub(crate) fn check_in_object(offset: u64, len: u64, size: usize) -> Result {
         return Err(EINVAL);
     }
     Ok(())
-}
-
-/// Returns the bytes of an object that a binding reaches.
-pub(crate) fn object_len(range: &Range<u64>, single_page: bool) -> u64 {
-    if single_page {
-        PAGE_SIZE as u64
-    } else {
-        range.end - range.start
-    }
 }
 
 fn user_range(raw: &uapi::drm_asahi_gem_bind_op, kernel_range: &Range<u64>) -> Result<Range<u64>> {
@@ -158,13 +164,13 @@ mod tests {
         raw.offset = 0x4000;
         assert!(
             BindOp::parse(&raw, &KERNEL)
-                == Ok(BindOp::Bind {
+                == Ok(BindOp::Bind(BindArgs {
                     handle: 4,
                     offset: 0x4000,
                     range: 0x1_0000_0000..0x1_0000_8000,
                     access: Access::ReadWrite,
                     single_page: false,
-                })
+                }))
         );
         raw.offset = 0x4001;
         assert!(bad(raw));
@@ -208,6 +214,15 @@ mod tests {
         assert!(check_in_object(0x4000, 0x4000, 0x8000).is_ok());
         assert!(check_in_object(0x4000, 0x8000, 0x8000).is_err());
         assert!(check_in_object(u64::MAX - 0x3fff, 0x4000, 0x8000).is_err());
-        assert_eq!(object_len(&(0..0x10_0000), true), 0x4000);
+        let mut args = BindArgs {
+            handle: 1,
+            offset: 0,
+            range: 0x4000..0x10_4000,
+            access: Access::Read,
+            single_page: true,
+        };
+        assert_eq!(args.object_len(), 0x4000);
+        args.single_page = false;
+        assert_eq!(args.object_len(), 0x10_0000);
     }
 }

@@ -25,7 +25,10 @@ use crate::{
         check_in_object,
         page_aligned, //
     },
-    gem::Object,
+    gem::{
+        Object,
+        Pieces, //
+    },
     gpu::Gpu,
     mmu::{
         self,
@@ -127,37 +130,14 @@ impl TimestampBuffer {
     }
 
     fn map(&self, dev: &Device<Bound>, offset: u64, len: u64) -> Result {
-        let mut skip = offset;
-        let mut done = 0;
-        for entry in self._object.sg_table(dev)?.iter() {
-            let piece = entry.dma_len();
-            if skip >= piece {
-                skip -= piece;
-                continue;
-            }
-            if done == len {
-                break;
-            }
-            let size = (piece - skip).min(len - done);
-            // SAFETY: The object's memory is pinned by its scatter-gather table, which lives as
-            // long as the device is bound; the firmware is stopped before it is unbound. The
-            // object, and with it the memory, is dropped after `self` has unmapped it.
-            unsafe {
-                self.space.map(
-                    self.range.start() + done,
-                    entry.dma_address() + skip,
-                    size.try_into()?,
-                    prot::FW_SHARED_RW,
-                )?
-            };
-            done += size;
-            skip = 0;
+        let pieces = Pieces::new(self._object.sg_table(dev)?, offset, len)?;
+        // SAFETY: The object's memory is pinned by its scatter-gather table, which lives as long as
+        // the device is bound; the firmware is stopped before it is unbound. The object, and with
+        // it the memory, is dropped after `self` has unmapped it.
+        unsafe {
+            self.space
+                .map_pieces(self.range.start(), pieces, prot::FW_SHARED_RW)
         }
-
-        if done < len {
-            return Err(EINVAL);
-        }
-        Ok(())
     }
 
     /// Returns the address of the timestamp at `offset`.

@@ -39,7 +39,10 @@ use kernel::{
     new_mutex,
     page::vmalloc::VmallocPages,
     prelude::*,
-    sizes::SZ_16K,
+    sizes::{
+        SZ_16K,
+        SZ_1G, //
+    },
     sync::{
         Arc,
         Mutex, //
@@ -213,11 +216,80 @@ impl Vm {
             if let Err(e) = ret {
                 table.unmap(iova, index * PAGE_SIZE);
                 drop(table);
-                self.invalidate(iova, index * PAGE_SIZE);
+                self.invalidate(iova, (index * PAGE_SIZE) as u64);
                 return Err(e);
             }
         }
         Ok(())
+    }
+
+    /// Maps pieces of memory one after the other, where nothing is mapped.
+    ///
+    /// Where [`Vm::reserve`] has been called this does not fail. Elsewhere it may have mapped some
+    /// of the pieces then.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Vm::map`].
+    pub(crate) unsafe fn map_pieces(
+        &self,
+        iova: u64,
+        pieces: impl IntoIterator<Item = (PhysAddr, usize)>,
+        prot: Prot,
+    ) -> Result {
+        let mut table = self.table.lock();
+        let mut va = iova;
+
+        for (phys, size) in pieces {
+            // SAFETY: By the requirements of this function.
+            unsafe { table.map(va, phys, size, prot, GFP_KERNEL)? };
+            va += size as u64;
+        }
+        Ok(())
+    }
+
+    /// Maps one page all over a range. What [`Vm::map_pieces`] says about failing holds here.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Vm::map`].
+    pub(crate) unsafe fn map_repeated(
+        &self,
+        iova: u64,
+        phys: PhysAddr,
+        size: u64,
+        prot: Prot,
+    ) -> Result {
+        for (va, len) in steps(iova, size) {
+            let mut table = self.table.lock();
+            // SAFETY: By the requirements of this function.
+            unsafe { table.map_repeated(va, phys, len, prot, GFP_KERNEL)? };
+        }
+        Ok(())
+    }
+
+    /// Makes the tables for a range of user space's, so that mapping there takes no memory and does
+    /// not fail.
+    ///
+    /// The tables stay until the address space goes away. Whoever makes them is charged for them.
+    pub(crate) fn reserve(&self, iova: u64, size: u64) -> Result {
+        for (va, len) in steps(iova, size) {
+            if current!().fatal_signal_pending() {
+                return Err(EINTR);
+            }
+            self.table.lock().reserve(va, len, GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(())
+    }
+
+    /// Unmaps what is mapped in a range, of which the TLB may still know. There may be holes.
+    ///
+    /// [`Vm::invalidate`] must follow before the memory gets another use, and before something else
+    /// is mapped there.
+    pub(crate) fn clear(&self, iova: u64, size: u64) {
+        for (va, len) in steps(iova, size) {
+            self.table.lock().unmap(va, len);
+        }
     }
 
     /// Unmaps what is mapped in a range. There may be holes.
@@ -225,7 +297,7 @@ impl Vm {
     /// Neither the GPU nor the firmware reaches the memory when this returns.
     pub(crate) fn unmap(&self, iova: u64, size: usize) {
         self.table.lock().unmap(iova, size);
-        self.invalidate(iova, size);
+        self.invalidate(iova, size as u64);
     }
 
     /// Unmaps a range that was mapped with a protection that the firmware caches.
@@ -240,18 +312,18 @@ impl Vm {
             if unsafe { table.protect(iova, size, prot.shared()) }.is_err() {
                 dev_err!(self.dev(), "cannot make {:#x} uncached\n", iova);
             }
-            self.invalidate(iova, size);
+            self.invalidate(iova, size as u64);
             flush.run(iova, size);
             table.unmap(iova, size);
-            self.invalidate(iova, size);
+            self.invalidate(iova, size as u64);
         } else {
             table.unmap(iova, size);
-            self.invalidate(iova, size);
+            self.invalidate(iova, size as u64);
         }
     }
 
     /// Forgets translations of a range after its entries were changed.
-    fn invalidate(&self, iova: u64, size: usize) {
+    pub(crate) fn invalidate(&self, iova: u64, size: u64) {
         let slot = match self.kind {
             // The firmware does not care about the ASID. These tables are in slot 0.
             Kind::Kernel | Kind::KernelLower => Some(0),
@@ -261,7 +333,8 @@ impl Vm {
         };
 
         if let Some(slot) = slot {
-            tlb::flush_range(slot as u8, iova, size);
+            // CAST: No more than 39 bits.
+            tlb::flush_range(slot as u8, iova, size as usize);
         }
     }
 
@@ -272,6 +345,19 @@ impl Vm {
     pub(crate) fn bind_slot(self: &Arc<Self>) -> Result<VmSlot> {
         self.uat.bind_slot(self)
     }
+}
+
+/// Divides a range in steps, between which others get at the table.
+fn steps(iova: u64, size: u64) -> impl Iterator<Item = (u64, usize)> {
+    let mut done = 0;
+
+    core::iter::from_fn(move || {
+        let len = (size - done).min(SZ_1G as u64);
+        let va = iova + done;
+        done += len;
+        // CAST: No more than the length of a step.
+        (len != 0).then_some((va, len as usize))
+    })
 }
 
 #[pinned_drop]

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
 //! The steps by which GPUVM changes a VM's tree of mappings and its page table.
+//!
+//! An operation must happen as a whole or not at all, and GPUVM takes it apart into steps that it
+//! cannot take back. So none of the steps may fail: [`Steps`] has all the memory that they need,
+//! the tables have been reserved, and the object's memory has been looked at before the first one.
+
+use core::ops::Range;
 
 use kernel::{
     drm::gpuvm::{
@@ -14,17 +20,29 @@ use kernel::{
         OpUnmapped, //
     },
     prelude::*,
-    scatterlist::SGTable,
-    sync::Arc, //
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
 };
 
+use super::retire::{
+    Objects,
+    Owned, //
+};
 use crate::{
     driver::AsahiDriver,
-    gem::Object,
+    gem::{
+        Object,
+        Pieces, //
+    },
     mmu::{
         self,
-        Prot,
-        PAGE_SIZE, //
+        Prot, //
     }, //
 };
 
@@ -33,35 +51,67 @@ pub(super) struct Tree {
     space: Arc<mmu::Vm>,
 }
 
+/// What belongs to an object that is mapped in a VM.
+pub(super) struct BoState {
+    /// Not zero if the client has closed its handle, and not bound the object again since.
+    closed: Atomic<u32>,
+}
+
+impl BoState {
+    pub(super) fn new() -> Self {
+        Self {
+            closed: Atomic::new(0),
+        }
+    }
+
+    /// Notes that the handle has been closed.
+    pub(super) fn close(&self) {
+        self.closed.store(1, Relaxed);
+    }
+
+    /// Forgets that, and returns whether it was so. The tree is locked.
+    pub(super) fn reopen(&self) -> bool {
+        let closed = self.closed.load(Relaxed) != 0;
+        self.closed.store(0, Relaxed);
+        closed
+    }
+}
+
 /// What to map.
 pub(super) struct MapArgs<'a> {
-    /// The object's memory.
-    pub(super) pages: &'a SGTable,
+    /// The object's memory, checked: exactly as much as the range has, or the one page.
+    pub(super) pieces: Pieces<'a>,
     /// What the GPU may do with it.
     pub(super) prot: Prot,
     /// Whether to map one page all over the range.
     pub(super) single_page: bool,
 }
 
-/// What the steps of one operation need.
+/// What the steps of one operation need, and what they leave.
 pub(super) struct Steps<'a> {
     map: Option<MapArgs<'a>>,
     /// Nodes for the tree. One operation makes three at most: the new mapping and what is left of
     /// old ones before and behind it.
     nodes: [Option<GpuVaAlloc<Tree>>; 3],
+    owned: [Option<KBox<core::mem::MaybeUninit<Owned>>>; 3],
+    /// Around what has been taken out of the page table since the TLB was last flushed.
+    stale: Option<Range<u64>>,
+    /// The objects of the mappings that have been taken out.
+    pub(super) removed: Objects,
 }
 
 impl<'a> Steps<'a> {
     /// Prepares an operation that maps `map`, or else only unmaps.
     pub(super) fn new(map: Option<MapArgs<'a>>) -> Result<Self> {
-        Ok(Self {
-            map,
-            nodes: [
-                Some(GpuVaAlloc::new(GFP_KERNEL)?),
-                Some(GpuVaAlloc::new(GFP_KERNEL)?),
-                Some(GpuVaAlloc::new(GFP_KERNEL)?),
-            ],
-        })
+        let mut steps = Self::without_splits();
+        steps.map = map;
+        for node in &mut steps.nodes {
+            *node = Some(GpuVaAlloc::new(GFP_KERNEL)?);
+        }
+        for owned in &mut steps.owned {
+            *owned = Some(KBox::new_uninit(GFP_KERNEL)?);
+        }
+        Ok(steps)
     }
 
     /// Prepares an operation that unmaps whole mappings only.
@@ -69,16 +119,32 @@ impl<'a> Steps<'a> {
         Self {
             map: None,
             nodes: [None, None, None],
+            owned: [None, None, None],
+            stale: None,
+            removed: Objects::default(),
         }
     }
 
-    fn take(&mut self) -> Result<GpuVaAlloc<Tree>> {
+    fn node(&mut self) -> Result<GpuVaAlloc<Tree>> {
         self.nodes.iter_mut().find_map(Option::take).ok_or(EINVAL)
     }
 
     fn give_back(&mut self, node: GpuVaAlloc<Tree>) {
         if let Some(place) = self.nodes.iter_mut().find(|place| place.is_none()) {
             *place = Some(node);
+        }
+    }
+
+    /// Makes the data of a new mapping of `object`.
+    fn own(&mut self, object: &Object) -> Result<Option<KBox<Owned>>> {
+        let memory = self.owned.iter_mut().find_map(Option::take).ok_or(EINVAL)?;
+        Ok(Some(KBox::write(memory, Owned::new(ARef::from(object)))))
+    }
+
+    /// Flushes the TLB, if something in it is not mapped any more.
+    pub(super) fn flush(&mut self, space: &mmu::Vm) {
+        if let Some(stale) = self.stale.take() {
+            space.invalidate(stale.start, stale.end - stale.start);
         }
     }
 }
@@ -88,99 +154,24 @@ impl Tree {
         Self { space }
     }
 
-    /// Maps `len` bytes of an object from `offset` at `iova`, all or nothing.
-    ///
-    /// The memory stays what it is while it is mapped: the object's scatter-gather table pins it
-    /// until the device is unbound, which stops the GPU first, and the tree's mapping keeps the
-    /// object.
-    fn map(&self, args: &MapArgs<'_>, iova: u64, offset: u64, len: u64) -> Result {
-        let mut done = 0;
-        let result = if args.single_page {
-            self.map_single(args, iova, offset, len, &mut done)
-        } else {
-            self.map_pieces(args, iova, offset, len, &mut done)
-        };
-        if result.is_err() && done > 0 {
-            self.unmap(iova, done);
-        }
-        result
-    }
-
-    /// Maps contiguous pieces one after the other; `done` counts what has been mapped.
-    fn map_pieces(
-        &self,
-        args: &MapArgs<'_>,
-        iova: u64,
-        offset: u64,
-        len: u64,
-        done: &mut u64,
-    ) -> Result {
-        let mut skip = offset;
-        for entry in args.pages.iter() {
-            if *done == len {
-                break;
-            }
-            let piece = entry.dma_len();
-            if skip >= piece {
-                skip -= piece;
-                continue;
-            }
-
-            let size = (piece - skip).min(len - *done);
-            let phys = entry.dma_address() + skip;
-            let iova = iova + *done;
-            // SAFETY: See `Tree::map`.
-            unsafe { self.space.map(iova, phys, size.try_into()?, args.prot)? };
-            *done += size;
-            skip = 0;
-        }
-
-        if *done < len {
-            return Err(EINVAL);
-        }
-        Ok(())
-    }
-
-    /// Maps the page at `offset` again and again; `done` counts what has been mapped.
-    fn map_single(
-        &self,
-        args: &MapArgs<'_>,
-        iova: u64,
-        offset: u64,
-        len: u64,
-        done: &mut u64,
-    ) -> Result {
-        let mut skip = offset;
-        let mut phys = None;
-        for entry in args.pages.iter() {
-            let piece = entry.dma_len();
-            if skip < piece {
-                phys = Some(entry.dma_address() + skip);
-                break;
-            }
-            skip -= piece;
-        }
-        let phys = phys.ok_or(EINVAL)?;
-
-        while *done < len {
-            // SAFETY: See `Tree::map`.
-            unsafe { self.space.map(iova + *done, phys, PAGE_SIZE, args.prot)? };
-            *done += PAGE_SIZE as u64;
-        }
-        Ok(())
-    }
-
-    fn unmap(&self, iova: u64, len: u64) {
-        // All lengths come from mappings, which lie in an address space of 39 bits.
-        self.space.unmap(iova, len as usize);
+    /// Clears a range of the page table. The TLB is flushed once, before something else is mapped
+    /// or else at the end of the operation.
+    fn clear(&self, steps: &mut Steps<'_>, range: Range<u64>) {
+        self.space.clear(range.start, range.end - range.start);
+        steps.stale = Some(match steps.stale.take() {
+            Some(stale) => stale.start.min(range.start)..stale.end.max(range.end),
+            None => range,
+        });
     }
 }
 
 impl DriverGpuVm for Tree {
     type Driver = AsahiDriver;
     type Object = Object;
-    type VaData = ();
-    type VmBoData = ();
+    // Always there. The option is for `OpRemap::remap()`, which wants two whether it needs them
+    // or not.
+    type VaData = Option<KBox<Owned>>;
+    type VmBoData = BoState;
     type SmContext<'ctx> = Steps<'ctx>;
 
     fn sm_step_map<'op>(
@@ -188,19 +179,36 @@ impl DriverGpuVm for Tree {
         op: OpMap<'op, Self>,
         steps: &mut Steps<'_>,
     ) -> Result<OpMapped<'op, Self>, Error> {
-        let node = steps.take()?;
+        let node = steps.node()?;
+        let owned = steps.own(op.obj())?;
+        // An entry must not change from one page to another while the TLB has the old one.
+        steps.flush(&self.space);
+
         let args = steps.map.as_ref().ok_or(EINVAL)?;
-        self.map(args, op.addr(), op.gem_offset(), op.length())?;
-        Ok(op.insert(node, pin_init::init_zeroed()))
+        // SAFETY: The memory stays what it is while it is mapped: the object's scatter-gather table
+        // pins it until the device is unbound, which stops the GPU first, and the mapping keeps the
+        // object.
+        unsafe {
+            if args.single_page {
+                let (phys, _) = args.pieces.clone().next().ok_or(EINVAL)?;
+                self.space
+                    .map_repeated(op.addr(), phys, op.length(), args.prot)?;
+            } else {
+                self.space
+                    .map_pieces(op.addr(), args.pieces.clone(), args.prot)?;
+            }
+        }
+        Ok(op.insert(node, owned))
     }
 
     fn sm_step_unmap<'op>(
         &mut self,
         op: OpUnmap<'op, Self>,
-        _steps: &mut Steps<'_>,
+        steps: &mut Steps<'_>,
     ) -> Result<OpUnmapped<'op, Self>, Error> {
-        self.unmap(op.va().addr(), op.va().length());
-        let (done, _removed) = op.remove();
+        self.clear(steps, op.va().range());
+        let (done, removed) = op.remove();
+        steps.removed.push(removed);
         Ok(done)
     }
 
@@ -211,15 +219,22 @@ impl DriverGpuVm for Tree {
         op: OpRemap<'op, Self>,
         steps: &mut Steps<'_>,
     ) -> Result<OpRemapped<'op, Self>, Error> {
-        let nodes = [steps.take()?, steps.take()?];
+        let nodes = [steps.node()?, steps.node()?];
         let va = op.va_to_unmap().range();
-        let start = op
-            .prev()
-            .map_or(va.start, |prev| prev.addr() + prev.length());
-        let end = op.next().map_or(va.end, |next| next.addr());
-        self.unmap(start, end - start);
+        let (mut start, mut end) = (va.start, va.end);
+        let (mut before, mut behind) = (None, None);
+        if let Some(prev) = op.prev() {
+            start = prev.addr() + prev.length();
+            before = steps.own(op.obj())?;
+        }
+        if let Some(next) = op.next() {
+            end = next.addr();
+            behind = steps.own(op.obj())?;
+        }
+        self.clear(steps, start..end);
 
-        let (done, rest) = op.remap(nodes, pin_init::init_zeroed(), pin_init::init_zeroed());
+        let (done, rest) = op.remap(nodes, before, behind);
+        steps.removed.push(rest.unmapped_va);
         if let Some(node) = rest.unused_va {
             steps.give_back(node);
         }
