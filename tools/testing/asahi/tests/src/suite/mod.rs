@@ -5,17 +5,22 @@
 use crate::runner::Test;
 
 mod abi;
+mod barrier;
 mod bind;
+mod bind_gpu;
 mod calls;
 mod fault;
 mod gem;
 mod lab;
+mod many;
 mod object;
 mod parallel;
 mod params;
+mod prime;
 mod process;
 mod queue;
 mod race;
+mod signals;
 mod submit;
 mod sync;
 mod timestamps;
@@ -44,13 +49,18 @@ pub fn all() -> Vec<Test> {
         params::tests(),
         vm::tests(),
         gem::tests(),
+        prime::tests(),
         bind::tests(),
+        bind_gpu::tests(),
         object::tests(),
         queue::tests(),
         submit::tests(),
         sync::tests(),
+        barrier::tests(),
         timestamps::tests(),
         process::tests(),
+        signals::tests(),
+        many::tests(),
         race::tests(),
         fault::tests(),
         crate::stress::tests(),

@@ -48,7 +48,9 @@ fn kinds(device: &Device) -> Result<()> {
                 sync_type,
                 ..object.binary()
             };
-            let arg = bench.queue.submit_arg(&commands.0, ins, std::slice::from_ref(&sync));
+            let arg = bench
+                .queue
+                .submit_arg(&commands.0, ins, std::slice::from_ref(&sync));
             device.refused(arg, EINVAL, &format!("type {sync_type:#x}"))?;
         }
         for bit in 0..64 {
@@ -56,7 +58,9 @@ fn kinds(device: &Device) -> Result<()> {
                 timeline_value: 1 << bit,
                 ..object.binary()
             };
-            let arg = bench.queue.submit_arg(&commands.0, ins, std::slice::from_ref(&sync));
+            let arg = bench
+                .queue
+                .submit_arg(&commands.0, ins, std::slice::from_ref(&sync));
             device.refused(arg, EINVAL, "a point of a binary sync object")?;
         }
     }
@@ -70,7 +74,9 @@ fn bad(device: &Device) -> Result<()> {
     let commands = nothing(&bench);
     let empty = device.syncobj()?;
     let refused = |sync: Sync, errno, what: &str| {
-        let arg = bench.queue.submit_arg(&commands.0, 1, std::slice::from_ref(&sync));
+        let arg = bench
+            .queue
+            .submit_arg(&commands.0, 1, std::slice::from_ref(&sync));
         device.refused(arg, errno, what)
     };
     refused(empty.binary(), EINVAL, "a sync object without a fence")?;
@@ -99,7 +105,9 @@ fn gone(device: &Device) -> Result<()> {
                 handle,
                 timeline_value: u64::from(sync_type),
             };
-            let arg = bench.queue.submit_arg(&commands.0, ins, std::slice::from_ref(&sync));
+            let arg = bench
+                .queue
+                .submit_arg(&commands.0, ins, std::slice::from_ref(&sync));
             device.refused(arg, ENOENT, &format!("sync object {handle:#x}"))?;
         }
     }
