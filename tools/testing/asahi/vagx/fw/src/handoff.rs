@@ -44,7 +44,7 @@ pub(crate) const MAGIC: u64 = 0x4b1d_0000_0000_0002;
 /// Flush slots: 64 contexts, and the kernel's half as the last.
 pub(crate) const FLUSH_SLOTS: u32 = 65;
 /// Value of `cur_slot` while the firmware has no client's context loaded.
-pub(crate) const NO_CONTEXT: u32 = 0;
+pub(crate) const NO_CONTEXT: u8 = 0;
 /// Values of a flush slot's state.
 pub(crate) const FLUSH_IDLE: u64 = 0;
 pub(crate) const FLUSH_REQUESTED: u64 = 1;

@@ -13,6 +13,7 @@
 //! Threads: one answers messages, one for each of the three pipes runs commands, and more of them while a command is
 //! set aside for a more urgent one. [`Firmware::message`] only leaves a note for the first.
 
+mod cache;
 mod capture;
 mod channel;
 mod compute;
@@ -56,6 +57,7 @@ pub use gpu::GpuEngine;
 pub use port::{FaultInfo, Port};
 pub use replay::{ReplayOptions, ReplayReport, replay};
 
+use crate::cache::FwCache;
 use crate::handoff::HandoffRegion;
 use crate::mem::FwMem;
 use crate::sched::PIPES;
@@ -79,9 +81,10 @@ impl Firmware {
         port: Arc<dyn Port>,
         trace: Trace,
     ) -> Self {
-        let view = FwMem::new(uat, trace.clone());
+        let cache = Arc::new(FwCache::new((*uat).clone(), trace.clone()));
+        let view = FwMem::new(Arc::new(uat.watched(cache.clone())), trace.clone());
         let handoff = HandoffRegion::new(mem, view.clone(), handoff_pa);
-        let core = Arc::new_cyclic(|me| Core::new(cfg, view, handoff, port, trace, me));
+        let core = Arc::new_cyclic(|me| Core::new(cfg, view, cache, handoff, port, trace, me));
         core.spawn("vagx-fw-message", messages::run);
         for pipe in PIPES {
             let name = format!("vagx-fw-{}", pipe.name());

@@ -280,6 +280,7 @@ fn destroy_context(core: &Core, abi: &Abi, message: &Record) -> Result<()> {
     let (l, c) = (&abi.destroy_context, &abi.gpu_context);
     let message = Record::from_bytes(&core.mem, l.shape, message.base, message.bytes());
     let va = message.get(l.gpu_context);
+    core.cache.flushed_all();
     if va == 0 {
         message.expect(
             l.ctx_0,
@@ -358,6 +359,7 @@ fn try_flush(core: &Core, message: &Record) -> Result<()> {
         );
         check_uncached(core, slot, addr, pages);
     }
+    core.cache.flushed(slot, addr, size / PAGE_SIZE);
     core.handoff.flush_done(slot);
     Ok(())
 }

@@ -16,6 +16,8 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use vagx_uat::Ttbr;
+
 use crate::control::{Cut, JobControl};
 use crate::faults::{Kind, Plan};
 use crate::initdata::Booted;
@@ -44,8 +46,8 @@ pub(crate) struct Turn {
     pub control: Arc<JobControl>,
     /// What is to go wrong with it; known as soon as the command has been read.
     pub plan: OnceLock<Plan>,
-    /// The context in which the GPU works for it, from when it begins.
-    pub context: OnceLock<u8>,
+    /// The context in which the GPU works for it, from when it begins, and its tables then.
+    pub context: OnceLock<(u8, [Ttbr; 2])>,
 }
 
 impl Turn {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use vagx_trace::{Level, Trace};
 
+use crate::cache::FwCache;
 use crate::channel::Sent;
 use crate::config::FwConfig;
 use crate::courier::Courier;
@@ -43,6 +44,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Core {
     pub cfg: FwConfig,
     pub mem: FwMem,
+    pub cache: Arc<FwCache>,
     pub handoff: HandoffRegion,
     pub port: Arc<dyn Port>,
     pub trace: Trace,
@@ -72,6 +74,7 @@ impl Core {
     pub(crate) fn new(
         cfg: FwConfig,
         mem: FwMem,
+        cache: Arc<FwCache>,
         handoff: HandoffRegion,
         port: Arc<dyn Port>,
         trace: Trace,
@@ -89,6 +92,7 @@ impl Core {
             me: me.clone(),
             cfg,
             mem,
+            cache,
             handoff,
             port,
             trace,
@@ -193,6 +197,7 @@ impl Core {
         let mut contexts = lock(&self.contexts);
         contexts.push(slot);
         self.handoff.set_current(slot.into());
+        self.cache.switch(slot);
     }
 
     /// A command of that context is over. To be called before the driver can know: it may then use the context's slot
@@ -202,8 +207,9 @@ impl Core {
         if let Some(at) = contexts.iter().position(|s| *s == slot) {
             contexts.swap_remove(at);
         }
-        let other = contexts.last().map_or(NO_CONTEXT, |s| u32::from(*s));
-        self.handoff.set_current(other);
+        let other = contexts.last().copied().unwrap_or(NO_CONTEXT);
+        self.cache.switch(other);
+        self.handoff.set_current(other.into());
     }
 
     pub(crate) fn crash(&self, why: &str) {

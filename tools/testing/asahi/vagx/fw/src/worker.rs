@@ -13,13 +13,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use vagx_trace::Level;
+use vagx_uat::Ttbr;
 
 use crate::courier;
 use crate::faults::{Facts, Kind};
 use crate::initdata::Booted;
 use crate::job::{self, End};
 use crate::log::{Event, MEMORY_ERROR, Severity, stats};
-use crate::mem::{Refused, Result};
+use crate::mem::{Place, Refused, Result};
 use crate::port::FaultInfo;
 use crate::queue::{Pipe, Queue};
 use crate::sched::{Failed, Next, Scheduler, Turn};
@@ -40,7 +41,13 @@ pub(crate) fn run(core: &Core, pipe: Pipe) {
 /// have to wait any more.
 fn serve(core: &Core, pipe: Pipe, depth: usize) {
     let abi = core.cfg.abi;
+    let mut checked = Instant::now();
     while !core.stopped() {
+        // One of the workers does this beside its work.
+        if pipe == Pipe::Vertex && depth == 0 && checked.elapsed() > IDLE_TICK / 2 {
+            core.cache.check();
+            checked = Instant::now();
+        }
         let mut sched = core.sched();
         let next = match core.booted() {
             Some(_) => sched.next(&core.mem, abi, pipe, depth),
@@ -127,7 +134,9 @@ pub(crate) fn begin(
     sched.begin(&core.mem, core.cfg.abi, booted, turn.number, update)?;
     drop(sched);
     core.enter_context(context);
-    let _ = turn.context.set(context);
+    if let Some(tables) = core.mem.uat().ttbrs(context) {
+        let _ = turn.context.set((context, tables));
+    }
     make_room(core, turn.queue.pipe);
     Ok(())
 }
@@ -170,7 +179,8 @@ fn run_turn(core: &Core, turn: &Turn) {
     if core.stopped() {
         return;
     }
-    if let Some(context) = turn.context.get() {
+    if let Some((context, tables)) = turn.context.get() {
+        check_tables(core, *context, *tables);
         core.leave_context(*context);
     }
     match (result, known) {
@@ -190,6 +200,25 @@ fn run_turn(core: &Core, turn: &Turn) {
     // Its stamp may have opened a barrier of a queue that is more urgent than what runs there.
     others.into_iter().for_each(|pipe| make_room(core, pipe));
     aftermath(core, turn);
+}
+
+/// The tables of a context must stay where they are while a command runs in it.
+fn check_tables(core: &Core, context: u8, then: [Ttbr; 2]) {
+    let uat = core.mem.uat();
+    let Some(now) = uat.ttbrs(context).filter(|now| *now != then) else {
+        return;
+    };
+    let place = Place {
+        structure: "TTBAT",
+        field: "context",
+        offset: u64::from(context) * 16,
+        address: uat.ttbat_entry(context),
+    };
+    let why = format!(
+        "changed while a command of this context was on the GPU, from {:#x}, {:#x}",
+        then[0].0, then[1].0
+    );
+    core.mem.complain(place, now[0].0, why);
 }
 
 /// What goes wrong after a job.

@@ -79,12 +79,21 @@ pub fn canonical(va: u64) -> u64 {
     ((va << 24) as i64 >> 24) as u64
 }
 
+/// Is told of the translations of the firmware's processor, whose cache does not see what others write.
+pub trait Watch: Send + Sync {
+    /// An access through this leaf.
+    fn used(&self, ctx: u8, va: u64, pte: Pte);
+    /// An access that found no mapping.
+    fn missed(&self, ctx: u8, va: u64);
+}
+
 /// The unified address translator.
 #[derive(Clone)]
 pub struct Uat {
     mem: Arc<dyn PhysMem>,
     ttbat: u64,
     oas: u32,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl Uat {
@@ -94,7 +103,21 @@ impl Uat {
             mem,
             ttbat: ttbat_pa,
             oas,
+            watch: None,
         }
+    }
+
+    /// The same translator, with someone who is told what the firmware does with it.
+    pub fn watched(&self, watch: Arc<dyn Watch>) -> Self {
+        Self {
+            watch: Some(watch),
+            ..self.clone()
+        }
+    }
+
+    /// Physical address of a context's entry in the TTBAT.
+    pub fn ttbat_entry(&self, ctx: u8) -> u64 {
+        self.ttbat + u64::from(ctx) * TTBAT_STRIDE
     }
 
     /// The memory below.
@@ -107,7 +130,7 @@ impl Uat {
         if ctx >= CONTEXTS {
             return None;
         }
-        let at = self.ttbat + u64::from(ctx) * TTBAT_STRIDE;
+        let at = self.ttbat_entry(ctx);
         let ttb0 = self.mem.read_u64(at).ok()?;
         let ttb1 = self.mem.read_u64(at + 8).ok()?;
         Some([Ttbr(ttb0), Ttbr(ttb1)])
@@ -172,7 +195,13 @@ impl Uat {
             access,
             agent,
         };
-        let pte = self.walk(ctx, agent, va).map_err(fault)?;
+        let watch = self.watch.as_deref().filter(|_| agent == Agent::Firmware);
+        let pte = self.walk(ctx, agent, va).map_err(|why| {
+            if let Some(watch) = watch {
+                watch.missed(ctx, va);
+            }
+            fault(why)
+        })?;
         if !pte.accessed() {
             return Err(fault((3, Reason::AccessFlag)));
         }
@@ -189,6 +218,9 @@ impl Uat {
         }
         if !self.reachable(pte.address()) {
             return Err(fault((3, Reason::Bus)));
+        }
+        if let Some(watch) = watch {
+            watch.used(ctx, va, pte);
         }
         Ok(pte.address() | va & (PAGE_SIZE - 1))
     }

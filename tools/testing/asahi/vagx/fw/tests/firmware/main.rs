@@ -8,3 +8,4 @@ mod common;
 mod jobs;
 mod recovery;
 mod scheduling;
+mod stale;
