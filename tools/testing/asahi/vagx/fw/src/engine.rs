@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use vagx_gpu::Witness;
 use vagx_uat::{Access, Agent, Fault, PAGE_SIZE, Uat, canonical};
 
 use crate::control::JobControl;
@@ -37,6 +38,11 @@ pub struct ComputeJob {
 /// time.
 pub unsafe trait ContextMemory: Send + Sync {
     fn page(&self, va: u64, access: Access) -> Result<NonNull<u8>, Fault>;
+
+    /// What tells that the page was unmapped or its rights were changed; to be asked for before the page.
+    fn witness(&self, _va: u64) -> Witness {
+        Witness::constant()
+    }
 }
 
 /// How much a job did, for the trace.
@@ -123,5 +129,13 @@ unsafe impl ContextMemory for UatContext<'_> {
             written.insert(canonical(va) & !(PAGE_SIZE - 1));
         }
         Ok(page)
+    }
+
+    fn witness(&self, va: u64) -> Witness {
+        match self.uat.entries(self.ctx, Agent::Gpu, va) {
+            // SAFETY: As with pages: aligned words of the guest's RAM, which stays mapped.
+            Some(words) => unsafe { Witness::new(words) },
+            None => Witness::broken(),
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::ptr::NonNull;
 
-use vagx_gpu::{Gpu, GpuConfig, GpuMemory, LaunchInfo, Observer, Stats, Unit, Unmapped};
+use vagx_gpu::{Gpu, GpuConfig, GpuMemory, LaunchInfo, Observer, Stats, Unit, Unmapped, Witness};
 use vagx_trace::{Arg, Trace};
 use vagx_uat::Access;
 
@@ -45,6 +45,10 @@ unsafe impl GpuMemory for Memory<'_> {
             vagx_gpu::Access::Write => Access::Write,
         };
         self.0.page(va, access).map_err(|_| Unmapped)
+    }
+
+    fn witness(&self, va: u64) -> Witness {
+        self.0.witness(va)
     }
 }
 

@@ -19,7 +19,7 @@ mod uop;
 mod usc;
 
 pub use cdm::{ComputeJob, LaunchInfo};
-pub use memory::{Access, GpuMemory, PAGE_SIZE, Unmapped};
+pub use memory::{Access, GpuMemory, PAGE_SIZE, Unmapped, Witness};
 
 /// How the GPU is built and what it tolerates.
 #[derive(Clone, Debug)]

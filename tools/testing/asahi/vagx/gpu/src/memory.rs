@@ -6,7 +6,7 @@
 //! through an atomic of its own size, relaxed, which on all supported hosts is an ordinary load or store.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Bytes in a GPU page.
 pub const PAGE_SIZE: u64 = 16384;
@@ -26,6 +26,45 @@ pub enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unmapped;
 
+/// Entries of page tables, and what they said: as long as they say the same, what was found through them holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Witness([(NonNull<u64>, u64); 2]);
+
+/// What a witness looks at that always holds.
+static CONSTANT: AtomicU64 = AtomicU64::new(0);
+
+impl Witness {
+    /// Watches these words.
+    ///
+    /// # Safety
+    ///
+    /// They are aligned and stay valid for reads until the job ends for which this is made; others change them only in
+    /// ways that do not make a relaxed atomic access a data race.
+    pub unsafe fn new(words: [(NonNull<u64>, u64); 2]) -> Self {
+        Witness(words)
+    }
+
+    /// Always holds.
+    pub fn constant() -> Self {
+        let word = NonNull::from(&CONSTANT).cast();
+        Witness([(word, 0); 2])
+    }
+
+    /// Never holds, so that the space is asked each time.
+    pub fn broken() -> Self {
+        let word = NonNull::from(&CONSTANT).cast();
+        Witness([(word, 1); 2])
+    }
+
+    #[inline(always)]
+    fn holds(&self) -> bool {
+        self.0.iter().all(|(word, value)| {
+            // SAFETY: By the contract of `new`, or a static.
+            unsafe { AtomicU64::from_ptr(word.as_ptr()) }.load(Relaxed) == *value
+        })
+    }
+}
+
 /// An address space.
 ///
 /// # Safety
@@ -37,6 +76,11 @@ pub struct Unmapped;
 pub unsafe trait GpuMemory: Send + Sync {
     /// The host's address of the page that holds `va`.
     fn page(&self, va: u64, access: Access) -> Result<NonNull<u8>, Unmapped>;
+
+    /// What tells, while a page is in use, that it was unmapped. To be asked for before the page itself.
+    fn witness(&self, _va: u64) -> Witness {
+        Witness::constant()
+    }
 }
 
 /// One byte, half-word or word of memory.
@@ -80,26 +124,31 @@ const WAYS: usize = 256;
 struct Entry {
     page: u64,
     at: *mut u8,
+    witness: Witness,
 }
 
 /// A worker's memory: the address space behind a small cache of page addresses, which lives as long as the job.
+///
+/// The cache is a TLB that is never stale: before each use, an entry's witness says whether the page is still there. On
+/// hardware the CPU invalidates TLBs when it has changed a table and before it gives the page to someone else. The model
+/// does not learn of that, so it cannot keep a page for any longer than the table has it.
 pub(crate) struct Memory<'a> {
     space: &'a dyn GpuMemory,
     read: Box<[Entry; WAYS]>,
     write: Box<[Entry; WAYS]>,
 }
 
-const EMPTY: Entry = Entry {
-    page: u64::MAX,
-    at: std::ptr::null_mut(),
-};
-
 impl<'a> Memory<'a> {
     pub(crate) fn new(space: &'a dyn GpuMemory) -> Self {
+        let empty = Entry {
+            page: u64::MAX,
+            at: std::ptr::null_mut(),
+            witness: Witness::constant(),
+        };
         Memory {
             space,
-            read: Box::new([EMPTY; WAYS]),
-            write: Box::new([EMPTY; WAYS]),
+            read: Box::new([empty; WAYS]),
+            write: Box::new([empty; WAYS]),
         }
     }
 
@@ -115,16 +164,22 @@ impl<'a> Memory<'a> {
             Access::Write => &mut self.write,
         };
         let entry = &mut ways[page as usize % WAYS];
-        if entry.page != page {
-            let at = Self::fill(self.space, va, access)?;
-            *entry = Entry { page, at };
+        if entry.page != page || !entry.witness.holds() {
+            // What is no longer mapped must not be found again if its table comes back.
+            entry.page = u64::MAX;
+            *entry = Self::fill(self.space, va, access)?;
         }
         Ok(entry.at)
     }
 
     #[cold]
-    fn fill(space: &dyn GpuMemory, va: u64, access: Access) -> Result<*mut u8, Unmapped> {
-        Ok(space.page(va & !OFFSET, access)?.as_ptr())
+    fn fill(space: &dyn GpuMemory, va: u64, access: Access) -> Result<Entry, Unmapped> {
+        let witness = space.witness(va & !OFFSET);
+        Ok(Entry {
+            page: va / PAGE_SIZE,
+            at: space.page(va & !OFFSET, access)?.as_ptr(),
+            witness,
+        })
     }
 
     /// Reads the aligned unit at `va`.
@@ -228,5 +283,62 @@ impl<'a> Memory<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One page behind one entry of a table, which says whether it may be written.
+    struct Space {
+        entry: AtomicU64,
+        page: Box<[AtomicU32; 4096]>,
+    }
+
+    // SAFETY: The page lives as long as `self` and is made of atomics.
+    unsafe impl GpuMemory for Space {
+        fn page(&self, va: u64, access: Access) -> Result<NonNull<u8>, Unmapped> {
+            let rights = self.entry.load(Relaxed);
+            let allowed = va == 0 && rights & (1 + u64::from(access == Access::Write)) != 0;
+            let at = NonNull::from(&*self.page).cast();
+            allowed.then_some(at).ok_or(Unmapped)
+        }
+
+        fn witness(&self, _: u64) -> Witness {
+            let entry = NonNull::from(&self.entry).cast();
+            // SAFETY: The entry lives as long as `self` and is atomic.
+            unsafe { Witness::new([(entry, self.entry.load(Relaxed)); 2]) }
+        }
+    }
+
+    #[test]
+    fn a_page_is_gone_as_soon_as_its_entry_is() {
+        let space = Space {
+            entry: AtomicU64::new(3),
+            page: Box::new([const { AtomicU32::new(0) }; 4096]),
+        };
+        let mut memory = Memory::new(&space);
+        assert_eq!(memory.store::<u32>(8, 5), Ok(()));
+        assert_eq!(memory.load::<u32>(8), Ok(5));
+        // Read only.
+        space.entry.store(1, Relaxed);
+        assert_eq!(memory.store::<u32>(8, 6), Err(Unmapped));
+        assert_eq!(memory.load::<u32>(8), Ok(5));
+        // Nothing.
+        space.entry.store(0, Relaxed);
+        assert_eq!(memory.load::<u32>(8), Err(Unmapped));
+        assert!(memory.atomic(8).is_err());
+        assert_eq!(space.page[2].load(Relaxed), 5);
+        // And again there.
+        space.entry.store(3, Relaxed);
+        assert_eq!(memory.store::<u32>(8, 7), Ok(()));
+        assert_eq!(memory.load::<u32>(8), Ok(7));
+    }
+
+    #[test]
+    fn witnesses() {
+        assert!(Witness::constant().holds());
+        assert!(!Witness::broken().holds());
     }
 }

@@ -298,3 +298,18 @@ fn ends_of_ram() {
     assert!(m.read(u64::MAX, &mut [0; 4]).is_err());
     assert!(m.host(0x4000, 0x4001).is_none());
 }
+
+#[test]
+fn the_entries_behind_a_page() {
+    let mut b = Bench::new();
+    let va = 0x12_3456_8000;
+    b.map(3, va, GPU_RW);
+    let leaf = b.leaf(3, va);
+    let [table, page] = b.uat.entries(3, Agent::Gpu, va + 8).unwrap();
+    assert_eq!(page.1, b.mem.read_u64(leaf).unwrap());
+    assert_eq!(table.1 & 0xffff_ffff_c000, leaf & !(PAGE_SIZE - 1));
+    assert_eq!(page.0, b.mem.host(leaf, 8).unwrap().cast());
+    // SAFETY: A word of the test's memory.
+    assert_eq!(unsafe { table.0.read() }, table.1);
+    assert!(b.uat.entries(3, Agent::Gpu, va + PAGE_SIZE).is_none());
+}

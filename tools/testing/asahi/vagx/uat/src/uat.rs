@@ -161,6 +161,28 @@ impl Uat {
 
     /// The leaf that maps `va`, whatever it permits.
     pub fn walk(&self, ctx: u8, agent: Agent, va: u64) -> Result<Pte, (u8, Reason)> {
+        self.walk_by(ctx, agent, va, |_, _| {})
+    }
+
+    /// Where the last two entries that map `va` are, the table's and the page's, and what they say. As with
+    /// [`page`](Self::page), the addresses stay good as long as the memory does.
+    pub fn entries(&self, ctx: u8, agent: Agent, va: u64) -> Option<[(NonNull<u64>, u64); 2]> {
+        let mut last = [(0, Pte::default()); 2];
+        self.walk_by(ctx, agent, va, |at, pte| last = [last[1], (at, pte)])
+            .ok()?;
+        let word = |(at, pte): (u64, Pte)| Some((self.mem.host(at, 8)?.cast(), pte.0));
+        let [table, page] = last;
+        Some([word(table)?, word(page)?])
+    }
+
+    /// Goes down the tables and tells of each entry.
+    fn walk_by(
+        &self,
+        ctx: u8,
+        agent: Agent,
+        va: u64,
+        mut tell: impl FnMut(u64, Pte),
+    ) -> Result<Pte, (u8, Reason)> {
         let base = self
             .base(ctx, agent, va)
             .filter(|t| t.valid())
@@ -176,6 +198,7 @@ impl Uat {
                 .mem
                 .read_u64(entry)
                 .map_err(|_| (level - 1, Reason::Bus))?);
+            tell(entry, pte);
             // Only 16 KiB pages are known to work, so a block counts as not mapped.
             if !pte.table_or_page() {
                 return Err((level, Reason::Unmapped));
