@@ -28,6 +28,9 @@ pub enum Program {
     /// `sum(in, out, threads | n << 32)`: thread `i` stores the sum of `in[i + threads * j]` for all
     /// `j` below `n` at `out[i]`.
     Sum,
+    /// `hammer(to, flag)`: thread `i` stores `i` at `to[i]` again and again, for as long as the 32-bit
+    /// word at `flag` is zero.
+    Hammer,
     /// `wait(flag)`: goes on for as long as the 32-bit word at `flag` is zero.
     Wait,
 }
@@ -59,6 +62,17 @@ impl Program {
                 "00c0d8ffffff",     // jmp_any -40: to the load
                 "520e00000000",     // pop_exec 1
                 "4519240e00c01200", // store r3, du2, r1, i32, x, a
+                "8800",             // stop
+            ],
+            Self::Hammer => &[
+                "62000000",         // ldimm r0l, 0
+                "72051004",         // mov r1, thread_in_grid_x
+                "4509200e00c01200", // store r1, du0, r1, i32, x, a
+                "0521040d00d01200", // load r4, du2, 0, i32, x, coherent1, a
+                "3800",             // wait a
+                "520c48020000",     // while r4, 0, 1, ieq
+                "00c0e8ffffff",     // jmp_any -24: to the store
+                "520e00000000",     // pop_exec 1
                 "8800",             // stop
             ],
             Self::Wait => &[
@@ -101,6 +115,15 @@ pub fn sum(from: u64, to: u64, threads: u32, n: u32) -> Launch {
     }
 }
 
+/// Stores into a page until the CPU sets a flag.
+pub fn hammer(to: u64, flag: u64) -> Launch {
+    Launch {
+        program: Program::Hammer,
+        args: [to, flag, 0],
+        threads: (PAGE / 4) as u32,
+    }
+}
+
 /// Goes on until the CPU sets a flag.
 pub fn wait(flag: u64) -> Launch {
     Launch {
@@ -124,6 +147,7 @@ pub struct Gpu<'a> {
     _room: Bo<'a>,
     map: Mapping,
     used: u64,
+    programs: Vec<(Program, u64)>,
 }
 
 impl<'a> Gpu<'a> {
@@ -136,6 +160,7 @@ impl<'a> Gpu<'a> {
             _room: room,
             // State words at zero would read as none.
             used: 64,
+            programs: Vec::new(),
         })
     }
 
@@ -191,15 +216,20 @@ impl<'a> Gpu<'a> {
         self.state_of(code, uniforms)
     }
 
-    /// Writes a program, and tells its address.
+    /// Writes a program if it is not there yet, and tells its address.
     pub fn program(&mut self, program: Program) -> Result<u64> {
+        if let Some((_, at)) = self.programs.iter().find(|(known, _)| *known == program) {
+            return Ok(*at);
+        }
         let hex = program.code().concat();
         let code: Vec<u8> = (0..hex.len())
             .step_by(2)
             .map(|at| u8::from_str_radix(&hex[at..at + 2], 16))
             .collect::<Result<_, _>>()
             .context("a program in hexadecimal")?;
-        self.put(&code)
+        let at = self.put(&code)?;
+        self.programs.push((program, at));
+        Ok(at)
     }
 
     /// The state words for a program and its uniforms.

@@ -54,10 +54,10 @@ const WRITE_ONLY: u64 = HEAP + (8 << 30);
 const FLAG: u64 = HEAP + (9 << 30);
 
 /// What asks the virtual AGX for a fault, with its number in the last byte.
-const ON_DEMAND: u64 = 0x4147_5846_4c54_0000;
+pub const ON_DEMAND: u64 = 0x4147_5846_4c54_0000;
 
 /// CDM Stream Terminate.
-const TERMINATE: [u8; 8] = (2u64 << 29).to_le_bytes();
+pub const TERMINATE: [u8; 8] = (2u64 << 29).to_le_bytes();
 
 /// How long an innocent client may wait for a round: as long as faults take.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,7 +10,10 @@ use crate::runner::Test;
 
 mod binds;
 mod clients;
+mod crash;
+mod exhaust;
 mod faults;
+mod gate;
 mod memory;
 mod process;
 mod sums;
@@ -21,6 +24,8 @@ pub fn tests() -> Vec<Test> {
     let mut all = binds::tests();
     all.extend(unbind::tests());
     all.extend(faults::tests());
+    all.extend(exhaust::tests());
+    all.extend(crash::tests());
     all
 }
 

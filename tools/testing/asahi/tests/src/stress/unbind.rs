@@ -50,7 +50,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const NOISE: i64 = 16;
 
 /// The name of the driver's device.
-fn device_name() -> Result<String> {
+pub fn device_name() -> Result<String> {
     for entry in fs::read_dir(DRIVER).context("the driver is not loaded")? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if name.ends_with(".gpu") {
@@ -61,7 +61,7 @@ fn device_name() -> Result<String> {
 }
 
 /// Lets go of a device that a test was given, since the module stays for as long as it is open.
-fn close(device: &Device) -> Result<()> {
+pub fn close(device: &Device) -> Result<()> {
     let null = File::open("/dev/null")?;
     // SAFETY: Both descriptors are ours, and the file that goes is not used any more.
     let result = unsafe { libc::dup2(null.as_raw_fd(), device.fd()) };
