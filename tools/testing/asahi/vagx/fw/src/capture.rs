@@ -2,6 +2,8 @@
 
 //! Captures: what the firmware and the GPU were given, job by job. The format is described in `CAPTURE.md`.
 
+mod jobs;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
@@ -13,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use vagx_uat::{PAGE_SIZE, Pte, Uat};
 
 use crate::channel::hex;
-use crate::compute::ComputeCommand;
+use crate::command::Command;
 use crate::config::FwConfig;
-use crate::engine::{ComputeJob, JobError, JobStats};
+use crate::engine::JobError;
 use crate::queue::Queue;
+
+pub(crate) use jobs::{GpuJob, Told};
 
 /// Version of the format.
 pub(crate) const FORMAT: u32 = 1;
@@ -82,54 +86,6 @@ pub(crate) struct Context {
 pub(crate) struct Changed(pub Hex, pub u32);
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Compute {
-    pub cdm_ctrl_stream_base: Hex,
-    pub cdm_ctrl_stream_end: Hex,
-    pub usc_exec_base: Hex,
-    pub sampler_heap: Hex,
-    pub sampler_count: u32,
-    pub helper_program: Hex,
-    pub helper_cfg: Hex,
-    pub helper_data: Hex,
-    pub vm_slot: u32,
-    pub soft_faults: bool,
-}
-
-impl From<&ComputeJob> for Compute {
-    fn from(job: &ComputeJob) -> Compute {
-        Compute {
-            cdm_ctrl_stream_base: Hex(job.cdm_ctrl_stream_base),
-            cdm_ctrl_stream_end: Hex(job.cdm_ctrl_stream_end),
-            usc_exec_base: Hex(job.usc_exec_base),
-            sampler_heap: Hex(job.sampler_heap),
-            sampler_count: job.sampler_count,
-            helper_program: Hex(job.helper_program.into()),
-            helper_cfg: Hex(job.helper_cfg.into()),
-            helper_data: Hex(job.helper_data),
-            vm_slot: job.vm_slot,
-            soft_faults: job.soft_faults,
-        }
-    }
-}
-
-impl From<&Compute> for ComputeJob {
-    fn from(job: &Compute) -> ComputeJob {
-        ComputeJob {
-            cdm_ctrl_stream_base: job.cdm_ctrl_stream_base.0,
-            cdm_ctrl_stream_end: job.cdm_ctrl_stream_end.0,
-            usc_exec_base: job.usc_exec_base.0,
-            sampler_heap: job.sampler_heap.0,
-            sampler_count: job.sampler_count,
-            helper_program: job.helper_program.0 as u32,
-            helper_cfg: job.helper_cfg.0 as u32,
-            helper_data: job.helper_data.0,
-            vm_slot: job.vm_slot,
-            soft_faults: job.soft_faults,
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
 pub(crate) struct Job {
     pub number: u64,
     pub pipe: String,
@@ -139,7 +95,8 @@ pub(crate) struct Job {
     pub stamp_slot: u32,
     pub stamp_value: Hex,
     pub messages: Vec<Message>,
-    pub compute: Option<Compute>,
+    #[serde(flatten)]
+    pub told: Told,
     pub contexts: Vec<Context>,
     pub changed: Vec<Changed>,
     pub outcome: String,
@@ -157,7 +114,9 @@ struct Inner {
     /// Pages in the file, by two hashes of their content.
     known: HashMap<(u64, u64), u32>,
     messages: Vec<Message>,
-    current: Option<Job>,
+    /// Jobs that are on the GPU, by number; pipes run at once.
+    current: HashMap<u64, Job>,
+    begun: u64,
 }
 
 impl Capture {
@@ -187,7 +146,8 @@ impl Capture {
             pages: Some(pages),
             known: HashMap::new(),
             messages: Vec::new(),
-            current: None,
+            current: HashMap::new(),
+            begun: 0,
         };
         // Page 0 is the zero page.
         inner.store(&vec![0; PAGE_SIZE as usize])?;
@@ -222,14 +182,18 @@ impl Capture {
         });
     }
 
-    pub(crate) fn begin(&self, uat: &Uat, queue: &Queue, command: &ComputeCommand) {
+    /// Notes a job that is about to run, and the memory that it sees. Returns its number in the capture.
+    pub(crate) fn begin(&self, uat: &Uat, queue: &Queue, command: &Command, job: &GpuJob) -> u64 {
+        let mut number = 0;
         self.step(|inner| {
             let mut contexts = Vec::new();
-            for number in [0, command.job.vm_slot as u8] {
+            for number in [0, command.vm_slot] {
                 contexts.push(inner.context(uat, number)?);
             }
-            inner.current = Some(Job {
-                number: inner.index.jobs.len() as u64 + 1,
+            inner.begun += 1;
+            number = inner.begun;
+            let job = Job {
+                number,
                 pipe: queue.pipe.name().to_owned(),
                 queue: Hex(queue.info),
                 queue_uuid: queue.uuid,
@@ -237,30 +201,33 @@ impl Capture {
                 stamp_slot: command.stamp.slot,
                 stamp_value: Hex(command.stamp.value.into()),
                 messages: std::mem::take(&mut inner.messages),
-                compute: Some((&command.job).into()),
+                told: job.into(),
                 contexts,
                 changed: Vec::new(),
                 outcome: String::new(),
-            });
+            };
+            inner.current.insert(number, job);
             Ok(())
         });
+        number
     }
 
     /// `written` are the pages that the GPU may have changed.
     pub(crate) fn end(
         &self,
         uat: &Uat,
+        number: u64,
         written: &Mutex<BTreeSet<u64>>,
-        result: &Result<JobStats, JobError>,
+        error: Option<&JobError>,
     ) {
         let written = written.lock().unwrap_or_else(PoisonError::into_inner);
         self.step(|inner| {
-            let Some(mut job) = inner.current.take() else {
+            let Some(mut job) = inner.current.remove(&number) else {
                 return Ok(());
             };
-            job.outcome = match result {
-                Ok(_) => "done".into(),
-                Err(e) => format!("{e:?}"),
+            job.outcome = match error {
+                None => "done".into(),
+                Some(e) => format!("{e:?}"),
             };
             if let Some(before) = job.contexts.last() {
                 job.changed = inner.changed(uat, before, &written)?;

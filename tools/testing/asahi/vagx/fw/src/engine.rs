@@ -6,28 +6,10 @@ use std::collections::BTreeSet;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vagx_gpu::Witness;
+use vagx_gpu::{ComputeJob, RenderJob, Rendered, VertexJob, VertexStats, Witness};
 use vagx_uat::{Access, Agent, Fault, PAGE_SIZE, Uat, canonical};
 
 use crate::control::JobControl;
-
-/// A compute job, in the words of `struct drm_asahi_cmd_compute`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ComputeJob {
-    pub cdm_ctrl_stream_base: u64,
-    /// Zero if not known.
-    pub cdm_ctrl_stream_end: u64,
-    pub usc_exec_base: u64,
-    pub sampler_heap: u64,
-    pub sampler_count: u32,
-    pub helper_program: u32,
-    pub helper_cfg: u32,
-    pub helper_data: u64,
-    /// Index into the TTBAT.
-    pub vm_slot: u32,
-    /// Accesses of shaders to unmapped addresses read as zero and are dropped instead of faulting.
-    pub soft_faults: bool,
-}
 
 /// Memory of one context as the GPU reaches it, page by page.
 ///
@@ -58,8 +40,14 @@ pub struct JobStats {
 /// Which part of the GPU made an access that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultUnit {
-    /// Reading the control stream.
+    /// Reading the control stream of a compute job.
     ControlStream,
+    /// Reading the control stream of a vertex job.
+    VertexStream,
+    /// Reading the sizes of an indirect draw.
+    IndexList,
+    /// Reading the state of the primitive processor.
+    PrimitiveState,
     /// Reading the state words of a pipeline.
     PipelineState,
     /// Fetching instructions.
@@ -85,19 +73,37 @@ pub enum JobError {
         bytes: Vec<u8>,
         why: String,
     },
-    /// The firmware wanted it to end.
+    /// `cancel` was set.
     Cancelled,
 }
 
 /// The GPU behind the firmware.
 pub trait Engine: Send + Sync {
-    /// Runs a job to its end, or until `control` says to end it.
+    /// Runs a compute job to its end, or until `control` says to end it. With `soft_faults`, accesses of shaders to
+    /// unmapped addresses read as zero and are dropped instead of faulting.
     fn run_compute(
         &self,
         mem: &dyn ContextMemory,
         job: &ComputeJob,
+        soft_faults: bool,
         control: &JobControl,
     ) -> Result<JobStats, JobError>;
+
+    /// Runs the vertex half of a render, likewise.
+    fn run_vertex(
+        &self,
+        mem: &dyn ContextMemory,
+        job: &VertexJob,
+        control: &JobControl,
+    ) -> Result<VertexStats, JobError>;
+
+    /// Runs the fragment half of a render, likewise.
+    fn run_fragment(
+        &self,
+        mem: &dyn ContextMemory,
+        job: &RenderJob,
+        control: &JobControl,
+    ) -> Result<Rendered, JobError>;
 }
 
 /// A context of the UAT. Once the job is to end, it maps nothing, so that a job that does not look at the flag ends too.

@@ -4,12 +4,15 @@
 
 use std::ptr::NonNull;
 
-use vagx_gpu::{Gpu, GpuConfig, GpuMemory, LaunchInfo, Observer, Stats, Unit, Unmapped, Witness};
+use vagx_gpu::{
+    ComputeJob, Gpu, GpuConfig, GpuMemory, LaunchInfo, Observer, RenderJob, Rendered, Stats, Unit,
+    Unmapped, VertexJob, VertexStats, Witness,
+};
 use vagx_trace::{Arg, Trace};
 use vagx_uat::Access;
 
 use crate::control::JobControl;
-use crate::engine::{ComputeJob, ContextMemory, Engine, FaultUnit, JobError, JobStats};
+use crate::engine::{ContextMemory, Engine, FaultUnit, JobError, JobStats};
 
 /// [`vagx_gpu::Gpu`], with and without soft faults, as the driver may choose for each job.
 pub struct GpuEngine {
@@ -31,6 +34,13 @@ impl GpuEngine {
             soft: with(true),
             hard: with(false),
             trace,
+        }
+    }
+
+    fn watch<'a>(&'a self, control: &'a JobControl) -> Watch<'a> {
+        Watch {
+            control,
+            trace: &self.trace,
         }
     }
 }
@@ -81,30 +91,34 @@ impl Engine for GpuEngine {
         &self,
         mem: &dyn ContextMemory,
         job: &ComputeJob,
+        soft_faults: bool,
         control: &JobControl,
     ) -> Result<JobStats, JobError> {
-        let gpu = if job.soft_faults {
-            &self.soft
-        } else {
-            &self.hard
-        };
-        let watch = Watch {
-            control,
-            trace: &self.trace,
-        };
-        let job = vagx_gpu::ComputeJob {
-            cdm_ctrl_stream_base: job.cdm_ctrl_stream_base,
-            cdm_ctrl_stream_end: job.cdm_ctrl_stream_end,
-            usc_exec_base: job.usc_exec_base,
-            sampler_heap: job.sampler_heap,
-            sampler_count: job.sampler_count,
-            helper_program: job.helper_program,
-            helper_cfg: job.helper_cfg,
-            helper_data: job.helper_data,
-            vm_slot: job.vm_slot,
-        };
-        gpu.run_compute(&Memory(mem), &job, &watch)
+        let gpu = if soft_faults { &self.soft } else { &self.hard };
+        gpu.run_compute(&Memory(mem), job, &self.watch(control))
             .map(told)
+            .map_err(translated)
+    }
+
+    fn run_vertex(
+        &self,
+        mem: &dyn ContextMemory,
+        job: &VertexJob,
+        control: &JobControl,
+    ) -> Result<VertexStats, JobError> {
+        self.hard
+            .run_vertex(&Memory(mem), job, &self.watch(control))
+            .map_err(translated)
+    }
+
+    fn run_fragment(
+        &self,
+        mem: &dyn ContextMemory,
+        job: &RenderJob,
+        control: &JobControl,
+    ) -> Result<Rendered, JobError> {
+        self.hard
+            .run_fragment(&Memory(mem), job, &self.watch(control))
             .map_err(translated)
     }
 }
@@ -129,6 +143,9 @@ fn translated(error: vagx_gpu::JobError) -> JobError {
             },
             unit: match f.unit {
                 Unit::Cdm => FaultUnit::ControlStream,
+                Unit::Vdm => FaultUnit::VertexStream,
+                Unit::IndexList => FaultUnit::IndexList,
+                Unit::Ppp => FaultUnit::PrimitiveState,
                 Unit::Usc => FaultUnit::PipelineState,
                 Unit::Fetch => FaultUnit::InstructionFetch,
                 Unit::Shader => FaultUnit::Shader,

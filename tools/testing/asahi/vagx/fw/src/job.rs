@@ -7,26 +7,34 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vagx_gpu::{Rendered, VertexStats};
+use vagx_trace::Span;
 use vagx_uat::{Access, Agent, Reason};
 
-use crate::compute::{self, ComputeCommand};
+use crate::capture::GpuJob;
+use crate::command::{Command, Context};
+use crate::compute;
 use crate::control::Cut;
 use crate::engine::{FaultUnit, JobError, JobStats, UatContext};
 use crate::faults::Kind;
+use crate::fragment::{self, FragmentWork};
 use crate::initdata::Booted;
 use crate::layout::queue::command;
 use crate::log::Event;
-use crate::mem::{Record, Result};
+use crate::mem::{Place, Record, Result};
 use crate::microseq::Step;
 use crate::port::FaultInfo;
-use crate::queue::unsupported;
+use crate::queue::{Pipe, unsupported};
 use crate::sched::Turn;
 use crate::stamp::StampUpdate;
 use crate::state::Core;
+use crate::vertex::{self, VertexWork};
 use crate::worker;
 
 /// How soon the firmware notices that a job hangs, where a hang is wanted.
 const INJECTED_HANG: Duration = Duration::from_millis(500);
+/// A partial render needs the fragment command, which a driver submits together with the vertex command.
+const FRAGMENT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a command ended.
 pub(crate) enum End {
@@ -39,6 +47,23 @@ pub(crate) enum End {
     Gone,
 }
 
+/// What is particular to a kind of command.
+enum Work {
+    Compute,
+    Vertex(Box<VertexWork>),
+    Fragment(Box<FragmentWork>),
+}
+
+/// A command on its way.
+struct Run<'a> {
+    core: &'a Core,
+    cx: Context<'a>,
+    turn: &'a Turn,
+    command: Command,
+    work: Work,
+    job: GpuJob,
+}
+
 /// Runs the command of a turn. `known` gets what is needed to end it in any case.
 pub(crate) fn run(
     core: &Core,
@@ -46,55 +71,397 @@ pub(crate) fn run(
     turn: &Turn,
     known: &mut Option<StampUpdate>,
 ) -> Result<End> {
-    match turn.magic {
-        command::RUN_COMPUTE => run_compute(core, booted, turn, known),
-        magic => Err(unsupported(&core.mem, turn.place, magic)),
+    let cx = Context {
+        mem: &core.mem,
+        abi: core.cfg.abi,
+        booted,
+        queue: &turn.queue,
+        tiling_control: core.cfg.chip.tiling_control,
+    };
+    let run = Run::open(core, cx, turn, known)?;
+    let end = run.go();
+    if let Work::Fragment(work) = &run.work {
+        core.buffers.end(&core.mem, work);
+    }
+    if turn.is_to(Kind::OddGrow) {
+        core.buffers.ask_oddly(core);
+    }
+    end
+}
+
+impl<'a> Run<'a> {
+    /// Reads and checks the command.
+    fn open(
+        core: &'a Core,
+        cx: Context<'a>,
+        turn: &'a Turn,
+        known: &mut Option<StampUpdate>,
+    ) -> Result<Run<'a>> {
+        let (at, va) = (turn.place, turn.command);
+        let (command, work, job) = match (turn.magic, turn.queue.pipe) {
+            (command::RUN_COMPUTE, Pipe::Compute) => {
+                let (command, work) = compute::parse(cx, at, va, known)?;
+                (command, Work::Compute, GpuJob::Compute(work))
+            }
+            (command::RUN_VERTEX, Pipe::Vertex) => {
+                let (command, work) = vertex::parse(cx, at, va, known)?;
+                core.buffers.begin(cx, &command.record, &work)?;
+                let job = GpuJob::Vertex(work.job.clone());
+                (command, Work::Vertex(Box::new(work)), job)
+            }
+            (command::RUN_FRAGMENT, Pipe::Fragment) => {
+                let (command, work) = fragment::parse(cx, at, va, known)?;
+                let (vertex, partial) = core.buffers.find(cx, &command.record, &work)?;
+                count_partial(cx, &command, partial)?;
+                let job = GpuJob::Fragment(Box::new(vagx_gpu::RenderJob {
+                    vertex,
+                    fragment: work.job.clone(),
+                }));
+                (command, Work::Fragment(Box::new(work)), job)
+            }
+            (magic, _) => return Err(unsupported(cx.mem, at, magic)),
+        };
+        Ok(Run {
+            core,
+            cx,
+            turn,
+            command,
+            work,
+            job,
+        })
+    }
+
+    /// Goes through the microsequence.
+    fn go(&self) -> Result<End> {
+        let (core, booted, turn, command) = (self.core, self.cx.booted, self.turn, &self.command);
+        check_awake(core, booted)?;
+        let (stamp, data) = (&command.stamp, self.helper_data());
+        worker::begin(core, booted, turn, stamp, command.vm_slot, data)?;
+        let mut span = core
+            .trace
+            .span(&self.turn.queue.track(), self.turn.queue.pipe.name());
+        span.arg("job", self.turn.number as i64);
+        span.arg("command", self.turn.command);
+        span.arg("context", u32::from(command.vm_slot));
+        span.arg("stamp", u64::from(stamp.value));
+        span.arg("slot", stamp.slot);
+        span.arg("attachments", command.attachments);
+        self.describe(&mut span);
+
+        let mut end = End::Done;
+        for step in &command.steps {
+            match step {
+                // The job is started before the first time is taken and over before the second one, so all of it is
+                // done in between.
+                Step::WaitForIdle => end = self.gpu()?,
+                Step::Timestamp { start, record } => timestamp(core, command, *start, record)?,
+                Step::Start(_) | Step::Finalize(_) | Step::RetireStamp => {}
+            }
+            // What was interrupted is finalized after the driver has resumed the firmware.
+            if !matches!(end, End::Done) {
+                break;
+            }
+        }
+        Ok(end)
+    }
+
+    fn describe(&self, span: &mut Span) {
+        match &self.job {
+            GpuJob::Compute(work) => span.arg("stream", work.job.cdm_ctrl_stream_base),
+            GpuJob::Vertex(job) => {
+                span.arg("stream", job.vdm_ctrl_stream_base);
+                span.arg("scene", job.tilemap);
+                span.arg("width", job.width_px);
+                span.arg("height", job.height_px);
+                span.arg("layers", job.layers);
+            }
+            GpuJob::Fragment(job) => {
+                span.arg("scene", job.fragment.tilemap);
+                span.arg("width", job.fragment.width_px);
+                span.arg("height", job.fragment.height_px);
+                span.arg("samples", job.fragment.samples);
+            }
+        }
+    }
+
+    /// The argument of the command's helper program.
+    fn helper_data(&self) -> u64 {
+        match &self.job {
+            GpuJob::Compute(work) => work.job.helper_data,
+            GpuJob::Vertex(job) => job.helper_data,
+            GpuJob::Fragment(job) => job.fragment.helper_data,
+        }
+    }
+
+    /// Where the job's control stream begins, or what stands for it.
+    fn stream(&self) -> u64 {
+        match &self.job {
+            GpuJob::Compute(work) => work.job.cdm_ctrl_stream_base,
+            GpuJob::Vertex(job) => job.vdm_ctrl_stream_base,
+            GpuJob::Fragment(job) => job.fragment.isp_scissor_base,
+        }
+    }
+
+    /// What the GPU does from the start until it is idle.
+    fn gpu(&self) -> Result<End> {
+        if let Some(end) = self.injected() {
+            return Ok(end);
+        }
+        let result = self.engine();
+        if let Some(end) = self.cut() {
+            return Ok(end);
+        }
+        match result {
+            Ok(Output::Compute) => Ok(End::Done),
+            Ok(Output::Vertex(stats)) => self.fill(&stats),
+            Ok(Output::Fragment(rendered)) => {
+                self.tell_rendered(&rendered);
+                Ok(End::Done)
+            }
+            Err(JobError::Fault {
+                va,
+                access,
+                unit,
+                pc,
+            }) => Ok(self.fault(va, access, unit, pc)),
+            Err(JobError::Unsupported { va, bytes, why }) => Ok(self.unsupported(va, &bytes, &why)),
+            Err(JobError::Cancelled) => Ok(End::Gone),
+        }
+    }
+
+    /// How the command ends if it has been told to.
+    fn cut(&self) -> Option<End> {
+        match self.turn.control.cut()? {
+            Cut::TimedOut => Some(self.timed_out()),
+            Cut::Killed | Cut::Stopped => Some(End::Gone),
+        }
+    }
+
+    /// How a job ends with which something is to go wrong on the GPU.
+    fn injected(&self) -> Option<End> {
+        let plan = self.turn.plan.get()?;
+        let (access, reason) = match plan.kind {
+            Kind::Unmapped => (Access::Read, Reason::Unmapped),
+            Kind::ReadOnly => (Access::Write, Reason::ReadOnly),
+            Kind::WriteOnly => (Access::Read, Reason::WriteOnly),
+            Kind::NoAccess => (Access::Read, Reason::NoAccess),
+            Kind::Lose => return Some(End::Lost),
+            Kind::Crash => {
+                self.core.crash("a crash that was asked for");
+                return Some(End::Gone);
+            }
+            Kind::Hang => return Some(self.hang(plan.time)),
+            _ => return None,
+        };
+        let mut end = self.fault(self.stream(), access, FaultUnit::ControlStream, 0);
+        if let End::Halted(_, info, _) = &mut end {
+            info.reason = FaultInfo::reason_code(reason);
+        }
+        Some(end)
+    }
+
+    /// A job that does not end, until the firmware has had enough of it.
+    fn hang(&self, time: Option<Duration>) -> End {
+        let deadline = Instant::now() + time.unwrap_or(INJECTED_HANG);
+        while Instant::now() < deadline {
+            if self.turn.control.cancelled() {
+                return self.cut().unwrap_or(End::Gone);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.timed_out()
+    }
+
+    /// Hands the job to the GPU model.
+    fn engine(&self) -> std::result::Result<Output, JobError> {
+        let core = self.core;
+        let written = Mutex::default();
+        let memory = UatContext {
+            uat: core.mem.uat(),
+            ctx: self.command.vm_slot,
+            control: &self.turn.control,
+            written: core.cfg.capture.is_some().then_some(&written),
+        };
+        let capture = core.cfg.capture.as_ref().map(|capture| {
+            let uat = core.mem.uat();
+            let number = capture.begin(uat, &self.turn.queue, &self.command, &self.job);
+            (capture, number)
+        });
+        let track = format!("gpu {}", self.turn.queue.pipe.name());
+        let mut span = core.trace.span(&track, "job");
+        let (engine, control) = (&core.cfg.engine, &self.turn.control);
+        let result = match &self.job {
+            GpuJob::Compute(work) => engine
+                .run_compute(&memory, &work.job, work.soft_faults, control)
+                .map(|stats| {
+                    tell_stats(&mut span, &stats);
+                    Output::Compute
+                }),
+            GpuJob::Vertex(job) => engine.run_vertex(&memory, job, control).map(|stats| {
+                for (name, value) in [
+                    ("blocks", stats.blocks),
+                    ("draws", stats.draws),
+                    ("vertices", stats.vertices),
+                ] {
+                    span.arg(name, i64::try_from(value).unwrap_or(i64::MAX));
+                }
+                Output::Vertex(stats)
+            }),
+            GpuJob::Fragment(job) => engine
+                .run_fragment(&memory, job, control)
+                .map(Output::Fragment),
+        };
+        drop(span);
+        if let Some((capture, number)) = capture {
+            capture.end(core.mem.uat(), number, &written, result.as_ref().err());
+        }
+        result
+    }
+
+    /// Gives the render its memory; partial renders happen here.
+    fn fill(&self, stats: &VertexStats) -> Result<End> {
+        let (core, Work::Vertex(work)) = (self.core, &self.work) else {
+            return Ok(End::Done);
+        };
+        let ended = || self.turn.control.cancelled();
+        let filled = core.buffers.fill(core, self.cx, work, stats, ended)?;
+        let Some(filled) = filled else {
+            return Ok(self.cut().unwrap_or(End::Gone));
+        };
+        if filled.partial_renders != 0 {
+            self.check_fragment(work);
+        }
+        let track = self.turn.queue.track();
+        let args = [
+            ("pages", filled.pages.into()),
+            ("growths", filled.growths.into()),
+            ("partial renders", filled.partial_renders.into()),
+        ];
+        let name = match filled.partial_renders {
+            0 => "tiled",
+            _ => "partial render",
+        };
+        core.trace.event(&track, name, &args);
+        Ok(End::Done)
+    }
+
+    /// The vertex half overflows into its fragment half, past the barrier that holds that.
+    fn check_fragment(&self, work: &VertexWork) {
+        let deadline = Instant::now() + FRAGMENT_PATIENCE;
+        while !self.core.sched().fragment_waits(work.fragment_slot) {
+            if self.turn.control.cancelled() {
+                return;
+            }
+            if Instant::now() > deadline {
+                let l = &self.cx.abi.run_vertex;
+                let why = "a partial render, and no fragment command of this event slot waits";
+                self.command.record.complain(l.fragment_stamp_slot, why);
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn tell_rendered(&self, rendered: &Rendered) {
+        let GpuJob::Fragment(job) = &self.job else {
+            return;
+        };
+        if rendered.pixels != 0 {
+            return;
+        }
+        let fragment = &job.fragment;
+        let args = [
+            ("scene", fragment.tilemap.into()),
+            ("width", fragment.width_px.into()),
+            ("height", fragment.height_px.into()),
+            ("layers", job.vertex.layers.into()),
+            ("samples", fragment.samples.into()),
+            ("stamp", u64::from(self.command.stamp.value).into()),
+        ];
+        let track = self.turn.queue.track();
+        self.core
+            .trace
+            .event(&track, "rendered without pixels", &args);
+    }
+
+    /// The GPU model lacks something, and says so.
+    fn unsupported(&self, va: u64, bytes: &[u8], why: &str) -> End {
+        let place = Place {
+            structure: "GPU",
+            field: "unsupported",
+            offset: 0,
+            address: va,
+        };
+        let word = bytes
+            .iter()
+            .take(8)
+            .rev()
+            .fold(0, |w, b| w << 8 | u64::from(*b));
+        let bytes = crate::channel::hex(bytes);
+        let why = format!("the GPU model lacks this: {why} (bytes {bytes})");
+        self.core.mem.complain(place, word, why);
+        // The results are worthless; a fault is the only way to tell the client so.
+        self.fault(va, Access::Read, FaultUnit::InstructionFetch, va)
+    }
+
+    fn timed_out(&self) -> End {
+        let event = Event::Timeout {
+            counter: self.core.halts.load(Ordering::SeqCst),
+            event_slot: self.command.stamp.slot,
+        };
+        let why = "the job did not end in time".into();
+        End::Halted(event, FaultInfo::default(), why)
+    }
+
+    fn fault(&self, va: u64, access: Access, unit: FaultUnit, pc: u64) -> End {
+        let slot = self.command.vm_slot;
+        let (level, reason) = match self.cx.mem.uat().translate(slot, Agent::Gpu, va, access) {
+            Err(f) => (f.level, FaultInfo::reason_code(f.reason)),
+            Ok(_) => (3, 0),
+        };
+        // Which of its units hardware names for which access is not documented; these are of the right kind (m1n1
+        // `hw/agx.py`): a data master, its fetches, the primitive processor, instruction access, and the shaders'
+        // first-level cache.
+        let code = match unit {
+            FaultUnit::ControlStream => 0xa2,
+            FaultUnit::VertexStream => 0xa7,
+            FaultUnit::IndexList => 0xa9,
+            FaultUnit::PrimitiveState => 0x09,
+            FaultUnit::PipelineState => 0xe9,
+            FaultUnit::InstructionFetch => 0x04,
+            FaultUnit::Shader => 0x01,
+        };
+        let info = FaultInfo {
+            valid: true,
+            address: va,
+            vm_slot: slot,
+            unit: code,
+            level,
+            read: access == Access::Read,
+            reason,
+        };
+        let why =
+            format!("GPU fault: {access:?} of {va:#x} in context {slot} by {unit:?} at {pc:#x}");
+        End::Halted(Event::Fault, info, why)
     }
 }
 
-fn run_compute(
-    core: &Core,
-    booted: &Booted,
-    turn: &Turn,
-    known: &mut Option<StampUpdate>,
-) -> Result<End> {
-    let abi = core.cfg.abi;
-    let command = compute::parse(
-        &core.mem,
-        abi,
-        booted,
-        &turn.queue,
-        turn.place,
-        turn.command,
-        known,
-    )?;
-    check_awake(core, booted)?;
-    let job = &command.job;
-    let slot = job.vm_slot as u8;
-    worker::begin(core, booted, turn, &command.stamp, slot, job.helper_data)?;
-    let mut span = core.trace.span(&turn.queue.track(), "compute");
-    span.arg("job", turn.number as i64);
-    span.arg("command", turn.command);
-    span.arg("stream", command.job.cdm_ctrl_stream_base);
-    span.arg("context", command.job.vm_slot);
-    span.arg("stamp", u64::from(command.stamp.value));
-    span.arg("slot", command.stamp.slot);
-    span.arg("attachments", command.attachments.len() as i64);
+/// What the GPU made of a job.
+enum Output {
+    Compute,
+    Vertex(VertexStats),
+    Fragment(Rendered),
+}
 
-    let mut end = End::Done;
-    for step in &command.steps {
-        match step {
-            Step::StartCompute(_) => end = run_gpu(core, turn, &command),
-            Step::Timestamp { start, record } => timestamp(core, &command, *start, record)?,
-            Step::WaitForIdle | Step::RetireStamp => {}
-            Step::FinalizeCompute(_) => {}
-        }
-        // What was interrupted is finalized after the driver has resumed the firmware.
-        if !matches!(end, End::Done) {
-            break;
-        }
+/// Tells the driver how often the vertex half overflowed.
+fn count_partial(cx: Context<'_>, command: &Command, partial: u32) -> Result<()> {
+    let field = cx.abi.run_fragment.tvb_overflow_count;
+    let count = command.record.get(field).wrapping_add(partial.into());
+    if partial == 0 {
+        return Ok(());
     }
-    Ok(end)
+    cx.mem
+        .write_u64(command.record.place(field), command.record.at(field), count)
 }
 
 /// Work that the driver does not count in the globals may find the GPU switched off.
@@ -109,115 +476,6 @@ fn check_awake(core: &Core, booted: &Booted) -> Result<()> {
     Ok(())
 }
 
-/// What StartCompute does, until the GPU is idle.
-fn run_gpu(core: &Core, turn: &Turn, command: &ComputeCommand) -> End {
-    let job = &command.job;
-    if let Some(end) = injected(core, turn, command) {
-        return end;
-    }
-    let written = Mutex::default();
-    let memory = UatContext {
-        uat: core.mem.uat(),
-        ctx: job.vm_slot as u8,
-        control: &turn.control,
-        written: core.cfg.capture.is_some().then_some(&written),
-    };
-    if let Some(capture) = &core.cfg.capture {
-        capture.begin(core.mem.uat(), &turn.queue, command);
-    }
-    let mut span = core.trace.span("gpu compute", "job");
-    let result = core.cfg.engine.run_compute(&memory, job, &turn.control);
-    if let Ok(stats) = &result {
-        tell_stats(&mut span, stats);
-    }
-    drop(span);
-    if let Some(capture) = &core.cfg.capture {
-        capture.end(core.mem.uat(), &written, &result);
-    }
-    match turn.control.cut() {
-        Some(Cut::TimedOut) => return timed_out(core, command),
-        Some(Cut::Killed | Cut::Stopped) => return End::Gone,
-        None => {}
-    }
-    match result {
-        Ok(_) => End::Done,
-        Err(JobError::Fault {
-            va,
-            access,
-            unit,
-            pc,
-        }) => fault(core, command, va, access, unit, pc),
-        Err(JobError::Unsupported { va, bytes, why }) => {
-            let place = crate::mem::Place {
-                structure: "GPU",
-                field: "unsupported",
-                offset: 0,
-                address: va,
-            };
-            let word = bytes
-                .iter()
-                .take(8)
-                .rev()
-                .fold(0, |w, b| w << 8 | u64::from(*b));
-            let bytes = crate::channel::hex(&bytes);
-            core.mem.complain(
-                place,
-                word,
-                format!("the GPU model lacks this: {why} (bytes {bytes})"),
-            );
-            // The results are worthless; a fault is the only way to tell the client so.
-            fault(
-                core,
-                command,
-                va,
-                Access::Read,
-                FaultUnit::InstructionFetch,
-                va,
-            )
-        }
-        Err(JobError::Cancelled) => End::Gone,
-    }
-}
-
-/// How a job ends with which something is to go wrong on the GPU.
-fn injected(core: &Core, turn: &Turn, command: &ComputeCommand) -> Option<End> {
-    let plan = turn.plan.get()?;
-    let (access, reason) = match plan.kind {
-        Kind::Unmapped => (Access::Read, Reason::Unmapped),
-        Kind::ReadOnly => (Access::Write, Reason::ReadOnly),
-        Kind::WriteOnly => (Access::Read, Reason::WriteOnly),
-        Kind::NoAccess => (Access::Read, Reason::NoAccess),
-        Kind::Lose => return Some(End::Lost),
-        Kind::Crash => {
-            core.crash("a crash that was asked for");
-            return Some(End::Gone);
-        }
-        Kind::Hang => return Some(hang(core, turn, command, plan.time)),
-        _ => return None,
-    };
-    let stream = command.job.cdm_ctrl_stream_base;
-    let mut end = fault(core, command, stream, access, FaultUnit::ControlStream, 0);
-    if let End::Halted(_, info, _) = &mut end {
-        info.reason = FaultInfo::reason_code(reason);
-    }
-    Some(end)
-}
-
-/// A job that does not end, until the firmware has had enough of it.
-fn hang(core: &Core, turn: &Turn, command: &ComputeCommand, time: Option<Duration>) -> End {
-    let end = Instant::now() + time.unwrap_or(INJECTED_HANG);
-    while Instant::now() < end {
-        if turn.control.cancelled() {
-            return match turn.control.cut() {
-                Some(Cut::TimedOut) => timed_out(core, command),
-                _ => End::Gone,
-            };
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    timed_out(core, command)
-}
-
 fn tell_stats(span: &mut vagx_trace::Span, stats: &JobStats) {
     for (name, value) in [
         ("launches", stats.launches),
@@ -230,57 +488,10 @@ fn tell_stats(span: &mut vagx_trace::Span, stats: &JobStats) {
     }
 }
 
-fn timed_out(core: &Core, command: &ComputeCommand) -> End {
-    let counter = core.halts.load(Ordering::SeqCst);
-    let event = Event::Timeout {
-        counter,
-        event_slot: command.stamp.slot,
-    };
-    End::Halted(
-        event,
-        FaultInfo::default(),
-        "the job did not end in time".into(),
-    )
-}
-
-fn fault(
-    core: &Core,
-    command: &ComputeCommand,
-    va: u64,
-    access: Access,
-    unit: FaultUnit,
-    pc: u64,
-) -> End {
-    let slot = command.job.vm_slot as u8;
-    let (level, reason) = match core.mem.uat().translate(slot, Agent::Gpu, va, access) {
-        Err(f) => (f.level, FaultInfo::reason_code(f.reason)),
-        Ok(_) => (3, 0),
-    };
-    // Which of its units hardware names for which access is not documented; these are of the right kind (m1n1
-    // `hw/agx.py`): the compute data master, its state fetch, instruction access, and the shaders' first-level cache.
-    let code = match unit {
-        FaultUnit::ControlStream => 0xa2,
-        FaultUnit::PipelineState => 0xe9,
-        FaultUnit::InstructionFetch => 0x04,
-        FaultUnit::Shader => 0x01,
-    };
-    let info = FaultInfo {
-        valid: true,
-        address: va,
-        vm_slot: slot,
-        unit: code,
-        level,
-        read: access == Access::Read,
-        reason,
-    };
-    let why = format!("GPU fault: {access:?} of {va:#x} in context {slot} by {unit:?} at {pc:#x}");
-    End::Halted(Event::Fault, info, why)
-}
-
 /// What a Timestamp step does: the time goes into the command and to wherever the driver and the client want it.
-fn timestamp(core: &Core, command: &ComputeCommand, start: bool, record: &Record) -> Result<()> {
+fn timestamp(core: &Core, command: &Command, start: bool, record: &Record) -> Result<()> {
     let abi = core.cfg.abi;
-    let (l, t, p) = (&abi.run_compute, &abi.timestamp, &abi.timestamp_pointers);
+    let (l, t, p) = (&command.parts, &abi.timestamp, &abi.timestamp_pointers);
     let ticks = core.port.now_ticks();
     let per_second = u128::from(core.cfg.chip.ticks_per_second);
     let nanos = (u128::from(ticks) * 1_000_000_000 / per_second) as u64;

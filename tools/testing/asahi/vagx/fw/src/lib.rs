@@ -13,15 +13,18 @@
 //! Threads: one answers messages, one for each of the three pipes runs commands, and more of them while a command is
 //! set aside for a more urgent one. [`Firmware::message`] only leaves a note for the first.
 
+mod buffer;
 mod cache;
 mod capture;
 mod channel;
+mod command;
 mod compute;
 mod config;
 mod control;
 mod courier;
 mod engine;
 mod faults;
+mod fragment;
 mod gpu;
 mod handoff;
 mod hwdata;
@@ -40,18 +43,20 @@ mod replay;
 mod sched;
 mod stamp;
 mod state;
+mod vertex;
 mod worker;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use vagx_gpu::{ComputeJob, FragmentJob, RenderJob, Rendered, VertexJob, VertexStats};
 use vagx_trace::{Level, Trace};
 use vagx_uat::{PhysMem, Uat};
 
 pub use capture::Capture;
 pub use config::{FwConfig, Left, UnknownFirmware};
 pub use control::{Cut, JobControl};
-pub use engine::{ComputeJob, ContextMemory, Engine, FaultUnit, JobError, JobStats};
+pub use engine::{ContextMemory, Engine, FaultUnit, JobError, JobStats};
 pub use faults::{Inject, Kind, MARK, UnknownInject};
 pub use gpu::GpuEngine;
 pub use port::{FaultInfo, Port};

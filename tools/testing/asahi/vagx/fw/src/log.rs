@@ -32,6 +32,12 @@ pub(crate) enum Event {
         counter: u32,
         event_slot: u32,
     },
+    /// A tiler buffer is too small.
+    GrowTvb {
+        vm_slot: u32,
+        buffer_slot: u32,
+        counter: u32,
+    },
     ChannelError {
         error_type: u32,
         pipe_type: u32,
@@ -51,6 +57,7 @@ impl Event {
             Event::Fault => "Fault",
             Event::Flag(_) => "Flag",
             Event::Timeout { .. } => "Timeout",
+            Event::GrowTvb { .. } => "GrowTVB",
             Event::ChannelError { .. } => "ChannelError",
             Event::Nonsense(_) => "nonsense",
         }
@@ -64,6 +71,11 @@ impl Event {
                 counter,
                 event_slot,
             } => [4, counter, 0, event_slot, 0],
+            Event::GrowTvb {
+                vm_slot,
+                buffer_slot,
+                counter,
+            } => [7, vm_slot, buffer_slot, counter, 0],
             Event::ChannelError {
                 error_type,
                 pipe_type,

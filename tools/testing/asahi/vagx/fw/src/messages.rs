@@ -247,10 +247,7 @@ fn device_control(core: &Core, message: &Record) -> Result<Control> {
             "RecoverChannel"
         }
         op if op == ops.grow_tvb_ack => {
-            message.complain(
-                abi.device_control.opcode,
-                "GrowTVBAck, but no growth was asked for",
-            );
+            core.buffers.answer(core, message)?;
             "GrowTVBAck"
         }
         op if op == ops.idle_power_off => "IdlePowerOff",
@@ -300,6 +297,7 @@ fn destroy_context(core: &Core, abi: &Abi, message: &Record) -> Result<()> {
     initdata::check_tables(&core.mem, &core.cfg);
     core.sched()
         .destroy_context(&core.mem, message.place(l.gpu_context), va);
+    core.buffers.forget(va);
     Ok(())
 }
 

@@ -5,20 +5,69 @@
 //! m1n1 `fw/agx/microsequence.py` (`MicroSequence`). The whole sequence is read and checked before its first step is
 //! taken, as the driver may not change it any more.
 
-use crate::layout::Abi;
 use crate::layout::compute::op;
+use crate::layout::{Abi, Field, Layout, Shape};
 use crate::mem::{FwMem, Place, Record, Refused, Result};
+use crate::queue::Pipe;
 
 /// The longest sequence that is looked at; real ones have a few hundred bytes.
 const MAX_SIZE: u32 = 0x4000;
 
 /// One step.
 pub(crate) enum Step {
-    StartCompute(Record),
+    Start(Record),
     Timestamp { start: bool, record: Record },
     WaitForIdle,
-    FinalizeCompute(Record),
+    Finalize(Record),
     RetireStamp,
+}
+
+/// What the sequences of a pipe are made of.
+pub(crate) struct Dialect<'a> {
+    start: u32,
+    finalize: u32,
+    wait: u32,
+    start_shape: Shape,
+    finalize_shape: Shape,
+    restart: Field,
+    pub start_layout: &'a dyn Layout,
+    pub finalize_layout: &'a dyn Layout,
+}
+
+/// The sequences of a pipe.
+pub(crate) fn dialect(abi: &Abi, pipe: Pipe) -> Dialect<'_> {
+    match pipe {
+        Pipe::Vertex => Dialect {
+            start: op::START_VERTEX,
+            finalize: op::FINALIZE_VERTEX,
+            wait: op::WAIT_VERTEX,
+            start_shape: abi.start_vertex.shape,
+            finalize_shape: abi.finalize_vertex.shape,
+            restart: abi.finalize_vertex.restart_branch_offset,
+            start_layout: &abi.start_vertex,
+            finalize_layout: &abi.finalize_vertex,
+        },
+        Pipe::Fragment => Dialect {
+            start: op::START_FRAGMENT,
+            finalize: op::FINALIZE_FRAGMENT,
+            wait: op::WAIT_FRAGMENT,
+            start_shape: abi.start_fragment.shape,
+            finalize_shape: abi.finalize_fragment.shape,
+            restart: abi.finalize_fragment.restart_branch_offset,
+            start_layout: &abi.start_fragment,
+            finalize_layout: &abi.finalize_fragment,
+        },
+        Pipe::Compute => Dialect {
+            start: op::START_COMPUTE,
+            finalize: op::FINALIZE_COMPUTE,
+            wait: op::WAIT_COMPUTE,
+            start_shape: abi.start_compute.shape,
+            finalize_shape: abi.finalize_compute.shape,
+            restart: abi.finalize_compute.restart_branch_offset,
+            start_layout: &abi.start_compute,
+            finalize_layout: &abi.finalize_compute,
+        },
+    }
 }
 
 /// Where a step's bytes are.
@@ -40,10 +89,11 @@ impl Cursor<'_> {
     }
 }
 
-/// Reads the sequence of `size` bytes at `va` for a compute command; `at` is where the command names them.
-pub(crate) fn parse_compute(
+/// Reads the sequence of `size` bytes at `va`; `at` is where the command names them.
+pub(crate) fn parse(
     mem: &FwMem,
     abi: &Abi,
+    pipe: Pipe,
     at: Place,
     va: u64,
     size: u32,
@@ -56,6 +106,7 @@ pub(crate) fn parse_compute(
     let mut bytes = vec![0; size as usize];
     mem.read(at, va, &mut bytes)?;
 
+    let dialect = dialect(abi, pipe);
     let mut steps = Vec::new();
     let mut start = None;
     let mut cursor = Cursor {
@@ -70,10 +121,12 @@ pub(crate) fn parse_compute(
             return Err(mem.complain(place, 0, "the sequence ends without RetireStamp"));
         };
         let word = u32::from_le_bytes(*word);
-        let (step, len) = step(cursor, abi, word, rest)?;
+        let (step, len) = step(cursor, abi, &dialect, pipe, word, rest)?;
         match &step {
-            Step::StartCompute(_) => start = Some(cursor.offset),
-            Step::FinalizeCompute(record) => check_restart(abi, record, start, cursor.offset)?,
+            Step::Start(_) => start = Some(cursor.offset),
+            Step::Finalize(record) => {
+                check_restart(&dialect, pipe, record, start, cursor.offset)?;
+            }
             _ => {}
         }
         let last = matches!(step, Step::RetireStamp);
@@ -92,12 +145,19 @@ pub(crate) fn parse_compute(
     Ok(steps)
 }
 
-fn step(cursor: Cursor<'_>, abi: &Abi, word: u32, rest: &[u8]) -> Result<(Step, u32)> {
-    let record = |shape: crate::layout::Shape, name: &'static str| {
+fn step(
+    cursor: Cursor<'_>,
+    abi: &Abi,
+    dialect: &Dialect<'_>,
+    pipe: Pipe,
+    word: u32,
+    rest: &[u8],
+) -> Result<(Step, u32)> {
+    let record = |shape: Shape| {
         if rest.len() < shape.size as usize {
             let why = format!(
-                "the sequence ends inside {name}, which has {:#x} bytes",
-                shape.size
+                "the sequence ends inside {}, which has {:#x} bytes",
+                shape.name, shape.size
             );
             return Err(cursor
                 .mem
@@ -113,34 +173,29 @@ fn step(cursor: Cursor<'_>, abi: &Abi, word: u32, rest: &[u8]) -> Result<(Step, 
             .complain(cursor.place("opcode"), word.into(), why)
     };
     match word & 0x3f {
-        op::START_COMPUTE => {
-            let shape = abi.start_compute.shape;
-            Ok((
-                Step::StartCompute(record(shape, "StartCompute")?),
-                shape.size,
-            ))
+        code if code == dialect.start => {
+            let shape = dialect.start_shape;
+            Ok((Step::Start(record(shape)?), shape.size))
         }
-        op::FINALIZE_COMPUTE => {
-            let shape = abi.finalize_compute.shape;
-            Ok((
-                Step::FinalizeCompute(record(shape, "FinalizeCompute")?),
-                shape.size,
-            ))
+        code if code == dialect.finalize => {
+            let shape = dialect.finalize_shape;
+            Ok((Step::Finalize(record(shape)?), shape.size))
         }
         op::TIMESTAMP => {
             let shape = abi.timestamp.shape;
             let step = Step::Timestamp {
                 start: word & op::TIMESTAMP_START != 0,
-                record: record(shape, "Timestamp")?,
+                record: record(shape)?,
             };
             Ok((step, shape.size))
         }
         op::WAIT_FOR_IDLE => {
-            let pipe = word >> 8;
-            if pipe != op::WAIT_COMPUTE {
+            let waits = word >> 8;
+            if waits != dialect.wait {
                 return Err(refuse(format!(
-                    "waits for {pipe:#x}, the compute pipe is {:#x}",
-                    op::WAIT_COMPUTE
+                    "waits for {waits:#x}, the {} pipe is {:#x}",
+                    pipe.name(),
+                    dialect.wait
                 )));
             }
             Ok((Step::WaitForIdle, 4))
@@ -155,19 +210,30 @@ fn step(cursor: Cursor<'_>, abi: &Abi, word: u32, rest: &[u8]) -> Result<(Step, 
             Ok((Step::RetireStamp, 4))
         }
         other => Err(refuse(format!(
-            "unsupported operation {other:#x} in a compute sequence"
+            "unsupported operation {other:#x} in a {} sequence",
+            pipe.name()
         ))),
     }
 }
 
 /// The way back, for a job that is taken up again after it was interrupted.
-fn check_restart(abi: &Abi, record: &Record, start: Option<u32>, here: u32) -> Result<()> {
-    let field = abi.finalize_compute.restart_branch_offset;
+fn check_restart(
+    dialect: &Dialect<'_>,
+    pipe: Pipe,
+    record: &Record,
+    start: Option<u32>,
+    here: u32,
+) -> Result<()> {
     let Some(start) = start else {
-        return Err(record.complain(field, "the sequence has no StartCompute to go back to"));
+        let why = format!("the {} sequence has no start to go back to", pipe.name());
+        return Err(record.complain(dialect.restart, why));
     };
     let want = start.wrapping_sub(here);
-    record.expect(field, want.into(), "the way back from here to StartCompute")
+    record.expect(
+        dialect.restart,
+        want.into(),
+        "the way back from here to the start",
+    )
 }
 
 /// Start, wait, finalize, each once and in that order; timestamps anywhere between the outer two.
@@ -175,9 +241,9 @@ fn check_order(mem: &FwMem, at: Place, va: u64, steps: &[Step]) -> Result<()> {
     let order: String = steps
         .iter()
         .filter_map(|s| match s {
-            Step::StartCompute(_) => Some('S'),
+            Step::Start(_) => Some('S'),
             Step::WaitForIdle => Some('W'),
-            Step::FinalizeCompute(_) => Some('F'),
+            Step::Finalize(_) => Some('F'),
             Step::RetireStamp => Some('R'),
             Step::Timestamp { .. } => None,
         })

@@ -349,14 +349,15 @@ impl Barrier {
     }
 }
 
-/// Nothing is known of a command of this kind; says what is missing.
+/// A command that this queue cannot run; says why.
 pub(crate) fn unsupported(mem: &FwMem, at: Place, magic: u32) -> Refused {
     use crate::layout::queue::command as c;
     let name = match magic {
-        c::RUN_VERTEX => "RunVertex (vertex work is not modelled)",
-        c::RUN_FRAGMENT => "RunFragment (fragment work is not modelled)",
+        c::RUN_VERTEX => "RunVertex belongs into a vertex queue",
+        c::RUN_FRAGMENT => "RunFragment belongs into a fragment queue",
+        c::RUN_COMPUTE => "RunCompute belongs into a compute queue",
+        c::INIT_BUFFER => "InitBuffer belongs into a vertex queue",
         c::RUN_BLITTER => "RunBlitter (the blitter is not modelled)",
-        c::INIT_BUFFER => "InitBuffer (the tiler's buffer is not modelled)",
         _ => "not a known command",
     };
     mem.complain(at, magic.into(), format!("unsupported command: {name}"))

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use serde::de::DeserializeOwned;
 use vagx_uat::{Access, Agent, Fault, PAGE_SIZE, PhysMem, Pte, Reason, VecMem};
 
-use crate::capture::{Context, FORMAT, INDEX, Index, Job};
+use crate::capture::{Context, FORMAT, GpuJob, INDEX, Index, Job};
 use crate::control::JobControl;
 use crate::engine::{ContextMemory, Engine};
 
@@ -152,18 +152,30 @@ fn run(
 ) -> io::Result<()> {
     report.jobs += 1;
     let number = job.number;
-    let Some(compute) = &job.compute else {
+    let Some(told) = job.told.job() else {
         report.failed += 1;
         return writeln!(out, "job {number}: {} jobs cannot be replayed", job.pipe);
     };
     let context = job
         .contexts
         .iter()
-        .find(|c| u32::from(c.context) == compute.vm_slot)
+        .find(|c| u32::from(c.context) == told.vm_slot())
         .ok_or_else(|| io::Error::other(format!("job {number} lacks its context")))?;
     let memory = Snapshot::load(file, context)?;
-    match engine.run_compute(&memory, &compute.into(), &JobControl::default()) {
-        Ok(stats) => writeln!(out, "job {number}: done, {stats:?}")?,
+    let never = JobControl::default();
+    let result = match &told {
+        GpuJob::Compute(work) => engine
+            .run_compute(&memory, &work.job, work.soft_faults, &never)
+            .map(|stats| format!("{stats:?}")),
+        GpuJob::Vertex(job) => engine
+            .run_vertex(&memory, job, &never)
+            .map(|stats| format!("{stats:?}")),
+        GpuJob::Fragment(job) => engine
+            .run_fragment(&memory, job, &never)
+            .map(|rendered| format!("{rendered:?}")),
+    };
+    match result {
+        Ok(stats) => writeln!(out, "job {number}: done, {stats}")?,
         Err(e) => {
             report.failed += 1;
             writeln!(out, "job {number}: {e:?}")?;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use vagx_uat::Ttbr;
 
+use crate::buffer::Buffers;
 use crate::control::{Cut, JobControl};
 use crate::faults::{Kind, Plan};
 use crate::initdata::Booted;
@@ -112,6 +113,7 @@ pub(crate) struct Scheduler {
     engines: [Vec<Running>; 3],
     pub failed: HashMap<u64, Failed>,
     pub notifiers: Notifiers,
+    pub buffers: Arc<Buffers>,
     /// A fault has stopped everything until the driver resumes the firmware.
     pub halted: bool,
     busy: bool,
@@ -131,6 +133,7 @@ impl Default for Scheduler {
             engines: Default::default(),
             failed: HashMap::new(),
             notifiers: Notifiers::default(),
+            buffers: Arc::default(),
             halted: false,
             busy: false,
             started: 0,
@@ -287,6 +290,12 @@ impl Scheduler {
         );
     }
 
+    /// Whether a fragment command of that event slot has been submitted and has not begun.
+    pub(crate) fn fragment_waits(&self, event_slot: u32) -> bool {
+        let mut queues = self.queues.values();
+        queues.any(|q| q.pipe == Pipe::Fragment && q.event_slot == event_slot && q.waiting() != 0)
+    }
+
     pub(crate) fn queue(&self, info: u64) -> Option<&Queue> {
         self.queues.get(&info)
     }
@@ -416,7 +425,7 @@ impl Scheduler {
             if under.is_some_and(|(p, rank)| priority >= p || queue.rank >= rank) {
                 continue;
             }
-            match look(queue, mem, abi) {
+            match look(queue, &self.buffers, mem, abi) {
                 Ok(Head::Command((), place, va, magic)) => {
                     return Head::Command(info, place, va, magic);
                 }
@@ -610,12 +619,18 @@ enum Head<T> {
     Empty,
 }
 
-/// Passes the open barriers at the head of a queue and looks at the command behind them.
-fn look(queue: &mut Queue, mem: &FwMem, abi: &Abi) -> Result<Head<()>> {
+/// Passes the open barriers at the head of a queue, and what binds buffers, and looks at the command behind them.
+fn look(queue: &mut Queue, buffers: &Buffers, mem: &FwMem, abi: &Abi) -> Result<Head<()>> {
     while queue.waiting() != 0 {
         let (place, va) = queue.head(mem)?;
         mem.check(place, va, 4, vagx_uat::Access::Read)?;
         let magic = mem.read_u32(place, va)?;
+        if magic == command::INIT_BUFFER && queue.pipe == Pipe::Vertex {
+            queue.fetched(mem, abi)?;
+            buffers.init(mem, abi, queue, place, va)?;
+            queue.done(mem, abi)?;
+            continue;
+        }
         if magic != command::BARRIER {
             return Ok(Head::Command((), place, va, magic));
         }

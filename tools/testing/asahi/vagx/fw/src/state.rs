@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use vagx_trace::{Level, Trace};
 
+use crate::buffer::Buffers;
 use crate::cache::FwCache;
 use crate::channel::Sent;
 use crate::config::FwConfig;
@@ -56,6 +57,8 @@ pub(crate) struct Core {
     /// A fault stops the GPU, a command has stopped for it, or the driver has resumed the firmware.
     pub halting: Condvar,
     outgoing: Mutex<Option<Outgoing>>,
+    /// The tiler's buffers, with a lock of their own that is taken alone or inside of `sched`.
+    pub buffers: Arc<Buffers>,
     pub inbox: Inbox,
     pub faults: Faults,
     pub courier: Courier,
@@ -84,7 +87,9 @@ impl Core {
         let seed = cfg.seed.wrapping_add(boot.into());
         let faults = Faults::new(&cfg.faults, boot, Random::new(seed));
         let courier = Courier::new(Random::new(!seed), cfg.shuffles(), faults.delays());
+        let sched = Scheduler::default();
         Core {
+            buffers: Arc::clone(&sched.buffers),
             faults,
             courier,
             contexts: Mutex::default(),
@@ -97,7 +102,7 @@ impl Core {
             port,
             trace,
             booted: OnceLock::new(),
-            sched: Mutex::default(),
+            sched: Mutex::new(sched),
             wake: Default::default(),
             halting: Condvar::new(),
             outgoing: Mutex::default(),

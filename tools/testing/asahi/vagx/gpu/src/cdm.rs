@@ -18,7 +18,7 @@ const MOST_THREADS: u64 = 1024;
 const MOST_CALLS: usize = 16;
 
 /// A compute job, as the command and the firmware's own structures describe it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ComputeJob {
     /// Address of the control stream.
     pub cdm_ctrl_stream_base: u64,

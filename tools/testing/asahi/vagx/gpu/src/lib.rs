@@ -15,11 +15,15 @@ mod group;
 pub mod isa;
 mod lower;
 mod memory;
+mod render;
 mod uop;
 mod usc;
+mod vdm;
 
 pub use cdm::{ComputeJob, LaunchInfo};
 pub use memory::{Access, GpuMemory, PAGE_SIZE, Unmapped, Witness};
+pub use render::{FragmentJob, RenderJob, Rendered, TileProgram, VertexJob, ZlsBuffer};
+pub use vdm::VertexStats;
 
 /// How the GPU is built and what it tolerates.
 #[derive(Clone, Debug)]
@@ -89,6 +93,12 @@ impl Stats {
 pub enum Unit {
     /// Compute data master: control streams, indirect sizes.
     Cdm,
+    /// Vertex data master: control streams.
+    Vdm,
+    /// Vertex data master: sizes of indirect draws.
+    IndexList,
+    /// Primitive processor: records of state.
+    Ppp,
     /// State words, uniforms, texture and sampler states.
     Usc,
     /// Instruction fetch.
@@ -164,6 +174,30 @@ impl Gpu {
         observer: &dyn Observer,
     ) -> Result<Stats, JobError> {
         cdm::run(&self.config, &self.cache, memory, job, observer)
+    }
+
+    /// Runs the vertex half of a render: reads its control stream to the end.
+    pub fn run_vertex(
+        &self,
+        memory: &dyn GpuMemory,
+        job: &VertexJob,
+        observer: &dyn Observer,
+    ) -> Result<VertexStats, JobError> {
+        vdm::run(memory, job, observer)
+    }
+
+    /// Runs the fragment half of a render whose vertex half is over. The model has no rasteriser: memory stays as it is,
+    /// and [`Rendered`] says so.
+    pub fn run_fragment(
+        &self,
+        _memory: &dyn GpuMemory,
+        _job: &RenderJob,
+        observer: &dyn Observer,
+    ) -> Result<Rendered, JobError> {
+        if observer.cancelled() {
+            return Err(JobError::Cancelled);
+        }
+        Ok(Rendered::default())
     }
 }
 

@@ -2,6 +2,7 @@
 
 //! The known firmwares: which layouts and which values belong to a chip and a firmware version.
 
+use super::buffer::{BlockControl, BufferInfo, BufferStats, GrowTvbAck, InitBuffer, Scene};
 use super::channels::{ChannelState, DestroyContext, DeviceControl, DeviceControlOps, FwCtlMsg};
 use super::channels::{FwCtlState, RecoverChannel, RunWorkQueue};
 use super::compute::{
@@ -13,6 +14,11 @@ use super::initdata::{
     PendingStamp, RuntimePointers, UatLevelInfo,
 };
 use super::queue::{Barrier, GpuContextData, Notifier, NotifierList, QueueInfo, RingState};
+use super::render::{
+    FinalizeFragment, FinalizeVertex, FragmentParameters1, FragmentParameters2,
+    FragmentParameters3, RunFragment, RunVertex, StartFragment, StartVertex, TilingParameters,
+    VertexParameters1, VertexParameters2,
+};
 
 /// A register range that the firmware of a chip needs, by its place in the table.
 ///
@@ -35,6 +41,8 @@ pub(crate) struct Chip {
     /// Cores and the two numbers that the firmware knows the GPU by.
     pub num_cores: u32,
     pub gpu_core: u32,
+    /// What the tiler is set up with; the lowest bit says that one cluster does it all.
+    pub tiling_control: u64,
     pub io: &'static [IoRange],
     /// Ticks of the timestamp counter in a second.
     pub ticks_per_second: u64,
@@ -82,6 +90,24 @@ pub(crate) struct Abi {
     pub attachment: Attachment,
     pub timestamp: Timestamp,
     pub finalize_compute: FinalizeCompute,
+    pub run_vertex: RunVertex,
+    pub vertex_params1: VertexParameters1,
+    pub vertex_params2: VertexParameters2,
+    pub tiling_params: TilingParameters,
+    pub start_vertex: StartVertex,
+    pub finalize_vertex: FinalizeVertex,
+    pub run_fragment: RunFragment,
+    pub fragment_params1: FragmentParameters1,
+    pub fragment_params2: FragmentParameters2,
+    pub fragment_params3: FragmentParameters3,
+    pub start_fragment: StartFragment,
+    pub finalize_fragment: FinalizeFragment,
+    pub buffer_info: BufferInfo,
+    pub block_control: BlockControl,
+    pub buffer_stats: BufferStats,
+    pub scene: Scene,
+    pub init_buffer: InitBuffer,
+    pub grow_tvb_ack: GrowTvbAck,
     /// Least bytes behind the statistics pointers, in the order vertex, fragment, compute.
     pub stats: [u64; 3],
 }
@@ -126,6 +152,24 @@ static G13_V13_5: Abi = Abi {
     attachment: Attachment::V13_5,
     timestamp: Timestamp::V13_5,
     finalize_compute: FinalizeCompute::G13_V13_5,
+    run_vertex: RunVertex::G13_V13_5,
+    vertex_params1: VertexParameters1::G13_V13_5,
+    vertex_params2: VertexParameters2::G13_V13_5,
+    tiling_params: TilingParameters::G13_V13_5,
+    start_vertex: StartVertex::G13_V13_5,
+    finalize_vertex: FinalizeVertex::G13_V13_5,
+    run_fragment: RunFragment::G13_V13_5,
+    fragment_params1: FragmentParameters1::G13_V13_5,
+    fragment_params2: FragmentParameters2::G13_V13_5,
+    fragment_params3: FragmentParameters3::G13_V13_5,
+    start_fragment: StartFragment::G13_V13_5,
+    finalize_fragment: FinalizeFragment::G13_V13_5,
+    buffer_info: BufferInfo::G13_V13_5,
+    block_control: BlockControl::V13_5,
+    buffer_stats: BufferStats::V13_5,
+    scene: Scene::G13_V13_5,
+    init_buffer: InitBuffer::V13_5,
+    grow_tvb_ack: GrowTvbAck::V13_5,
     stats: [0x690, 0x748, 0x980],
 };
 
@@ -164,6 +208,7 @@ static T8103: Chip = Chip {
     oas: 40,
     num_cores: 8,
     gpu_core: 11,
+    tiling_control: 0xa041,
     io: &T8103_IO,
     ticks_per_second: 24_000_000,
 };

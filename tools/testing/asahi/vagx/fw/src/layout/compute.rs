@@ -58,9 +58,10 @@ layout! {
 }
 
 layout! {
-    /// Identity and samplers of the encoder; embedded in the command.
-    EncoderParams, "RunCompute.encoder_params", G13_V13_5, size 0x28 {
+    /// Identity and samplers of the encoder; embedded in every kind of command.
+    EncoderParams, "EncoderParams", G13_V13_5, size 0x28 {
         encoder_id: 0xc, 4;
+        unk_mask: 0x14, 4;
         sampler_array: 0x18, 8;
         sampler_count: 0x20, 4;
         sampler_max: 0x24, 4;
@@ -68,8 +69,8 @@ layout! {
 }
 
 layout! {
-    /// Stamps of the command; embedded in it.
-    JobMeta, "RunCompute.meta", G13_V13_5, size 0x2c {
+    /// Stamps of the command; embedded in every kind of command.
+    JobMeta, "JobMeta", G13_V13_5, size 0x2c {
         stamp: 0x4, 8;
         fw_stamp: 0xc, 8;
         stamp_value: 0x14, 4;
@@ -109,8 +110,8 @@ layout! {
 }
 
 layout! {
-    /// One buffer that the job touches; embedded in the start.
-    Attachment, "StartCompute.attachments", V13_5, size 0x10 {
+    /// One buffer that the job touches; embedded in the starts of compute and fragment work.
+    Attachment, "Attachment", V13_5, size 0x10 {
         address: 0x0, 8;
         cache_lines: 0x8, 4;
         unk_c: 0xc, 2;
@@ -152,10 +153,16 @@ pub(crate) mod op {
     pub(crate) const WAIT_FOR_IDLE: u32 = 0x01;
     pub(crate) const RETIRE_STAMP: u32 = 0x18;
     pub(crate) const TIMESTAMP: u32 = 0x19;
+    pub(crate) const START_VERTEX: u32 = 0x22;
+    pub(crate) const FINALIZE_VERTEX: u32 = 0x23;
+    pub(crate) const START_FRAGMENT: u32 = 0x24;
+    pub(crate) const FINALIZE_FRAGMENT: u32 = 0x25;
     pub(crate) const START_COMPUTE: u32 = 0x29;
     pub(crate) const FINALIZE_COMPUTE: u32 = 0x2a;
 
-    /// Argument of "wait for idle": the compute pipe.
+    /// Argument of "wait for idle": the pipe.
+    pub(crate) const WAIT_VERTEX: u32 = 0x1;
+    pub(crate) const WAIT_FRAGMENT: u32 = 0x100;
     pub(crate) const WAIT_COMPUTE: u32 = 0x8000;
     /// Flag of "retire stamp" that is always set.
     pub(crate) const RETIRE_FLAG: u32 = 0x4000_0000;

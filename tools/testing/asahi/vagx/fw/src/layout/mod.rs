@@ -10,10 +10,12 @@
 //! the field names of the public out-of-tree driver where they say more than "unk".
 
 pub(crate) mod abi;
+pub(crate) mod buffer;
 pub(crate) mod channels;
 pub(crate) mod compute;
 pub(crate) mod initdata;
 pub(crate) mod queue;
+pub(crate) mod render;
 
 pub(crate) use abi::Abi;
 

@@ -7,5 +7,7 @@ mod captures;
 mod common;
 mod jobs;
 mod recovery;
+mod render;
 mod scheduling;
 mod stale;
+mod tiler;

@@ -10,7 +10,7 @@ use super::*;
 
 const PRIVATE: u64 = 0xffff_ffa0_0000_0000;
 const SHARED: u64 = 0xffff_ffa8_0000_0000;
-const TIMESTAMPS: u64 = 0xffff_ffae_1000_0000;
+pub const TIMESTAMPS: u64 = 0xffff_ffae_1000_0000;
 const BUFFER_MGR: u64 = 0xffff_ffae_ffff_0000;
 const BUFFER_MGR_LOW: u64 = 0x20_0000_0000;
 const MMIO: u64 = 0xffff_ffaf_0000_0000;
@@ -34,13 +34,13 @@ const IO: [(u64, u64, u64, u64); 10] = [
 ];
 
 /// A bump allocator in the kernel's half.
-struct Heap {
+pub struct Heap {
     next: u64,
     end: u64,
 }
 
 impl Heap {
-    fn get(&mut self, len: u64) -> u64 {
+    pub fn get(&mut self, len: u64) -> u64 {
         let va = self.next;
         self.next += len.next_multiple_of(0x80);
         assert!(self.next <= self.end);
@@ -49,10 +49,10 @@ impl Heap {
 }
 
 pub struct Driver {
-    mem: Arc<Memory>,
+    pub mem: Arc<Memory>,
     uat: Arc<Uat>,
-    private: Heap,
-    shared: Heap,
+    pub private: Heap,
+    pub shared: Heap,
     pub initdata: u64,
     pub runtime: u64,
     pub hwdata_a: u64,
@@ -74,6 +74,8 @@ pub const STATS: usize = 16;
 pub const DEVICE_CONTROL: usize = 12;
 
 pub struct WorkQueue {
+    /// 0 vertex, 1 fragment, 2 compute.
+    pub pipe: u8,
     pub info: u64,
     pub state: u64,
     pub ring: u64,
@@ -371,6 +373,7 @@ impl Driver {
 
     pub fn queue(&mut self, slot: u32) -> WorkQueue {
         let q = WorkQueue {
+            pipe: 2,
             info: self.private.get(0xb8),
             state: self.shared.get(0x60),
             ring: self.shared.get(0x500 * 8),
@@ -518,10 +521,10 @@ impl Driver {
         self.w32(g, self.r32(g) + commands);
     }
 
-    /// Sends the run message on the compute channel of a priority.
+    /// Sends the run message on the queue's channel of a priority.
     pub fn run(&self, machine: &Machine, q: &mut WorkQueue, priority: u32) {
         let mut m = [0; 0x30];
-        m[0] = 2;
+        m[0] = q.pipe;
         m[4..12].copy_from_slice(&q.info.to_le_bytes());
         m[12..16].copy_from_slice(&q.wptr.to_le_bytes());
         m[16..20].copy_from_slice(&q.slot.to_le_bytes());
@@ -531,9 +534,13 @@ impl Driver {
     }
 
     pub fn run_raw(&self, machine: &Machine, priority: u32, message: &[u8; 0x30]) {
-        let (state, ring) = self.channels[priority as usize * 3 + 2];
+        let pipe = message[0];
+        let (state, ring) = self.channels[priority as usize * 3 + usize::from(pipe)];
         self.push(state + 0x20, ring, message, 0x100);
-        machine.message(0x21, 0x83 << 48 | u64::from(priority << 2 | 2));
+        machine.message(
+            0x21,
+            0x83 << 48 | u64::from(priority << 2) | u64::from(pipe),
+        );
     }
 
     /// A whole submission: one job, counted and rung.

@@ -6,15 +6,17 @@
 //! does not go unnoticed.
 
 mod driver;
+mod render;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 pub use driver::{Driver, Job, WorkQueue};
+pub use render::{Render, RenderQueue, TILER_HEAP};
 use vagx_fw::{
-    ComputeJob, ContextMemory, Engine, FaultInfo, Firmware, FwConfig, JobControl, JobError,
-    JobStats, Port,
+    ComputeJob, ContextMemory, Engine, FaultInfo, FaultUnit, Firmware, FwConfig, GpuEngine,
+    JobControl, JobError, JobStats, Port, RenderJob, Rendered, VertexJob, VertexStats,
 };
 use vagx_trace::Trace;
 use vagx_uat::{PAGE_SIZE, PhysMem, Uat, VecMem};
@@ -38,6 +40,8 @@ pub const FW_SHARED: Prot = prot(2, 1, 1, 0);
 pub const FW_DEVICE: Prot = prot(1, 1, 1, 0);
 pub const GPU_FW_SHARED: Prot = prot(2, 0, 1, 1);
 pub const USER_RW: Prot = prot(2, 2, 1, 0);
+/// In a client's half: for the GPU and for the firmware.
+pub const USER_FW: Prot = prot(0, 0, 1, 1);
 
 /// Physical pages and the tables over them.
 pub struct Memory {
@@ -144,6 +148,8 @@ impl Port for Outside {
 #[derive(Default)]
 pub struct FakeGpu {
     pub jobs: Mutex<Vec<ComputeJob>>,
+    pub soft_faults: AtomicBool,
+    pub renders: Mutex<Vec<RenderJob>>,
     /// Jobs wait until this is set, or they are cancelled.
     pub gate: Mutex<Option<Arc<AtomicBool>>>,
     /// If there is one here, only the job with this control stream does.
@@ -151,34 +157,54 @@ pub struct FakeGpu {
     pub error: Mutex<Option<JobError>>,
 }
 
-impl Engine for FakeGpu {
-    fn run_compute(
-        &self,
-        mem: &dyn ContextMemory,
-        job: &ComputeJob,
-        control: &JobControl,
-    ) -> Result<JobStats, JobError> {
-        self.jobs.lock().unwrap().push(job.clone());
+impl FakeGpu {
+    fn wait_for_gate(&self, stream: u64, control: &JobControl) -> Result<(), JobError> {
         let gate = self.gate.lock().unwrap().clone();
         let gated = *self.gated.lock().unwrap();
-        let gate = gate.filter(|_| gated.is_none_or(|s| s == job.cdm_ctrl_stream_base));
+        let gate = gate.filter(|_| gated.is_none_or(|s| s == stream));
         while gate.as_ref().is_some_and(|g| !g.load(Ordering::SeqCst)) {
             if control.cancelled() {
                 return Err(JobError::Cancelled);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        Ok(())
+    }
+
+    /// The engine that reads control streams.
+    fn real() -> GpuEngine {
+        GpuEngine::new(vagx_gpu::GpuConfig::default(), Trace::silent())
+    }
+}
+
+impl Engine for FakeGpu {
+    fn run_compute(
+        &self,
+        mem: &dyn ContextMemory,
+        job: &ComputeJob,
+        soft_faults: bool,
+        control: &JobControl,
+    ) -> Result<JobStats, JobError> {
+        self.soft_faults.store(soft_faults, Ordering::SeqCst);
+        self.jobs.lock().unwrap().push(job.clone());
+        self.wait_for_gate(job.cdm_ctrl_stream_base, control)?;
         if let Some(error) = self.error.lock().unwrap().take() {
             return Err(error);
         }
         let word = |va: u64| {
-            let page = mem.page(va, vagx_uat::Access::Read).unwrap();
+            let page = mem.page(va, vagx_uat::Access::Read);
+            let page = page.map_err(|fault| JobError::Fault {
+                va,
+                access: fault.access,
+                unit: FaultUnit::ControlStream,
+                pc: 0,
+            })?;
             // SAFETY: The page has 16 KiB and `va` is aligned to 8.
-            unsafe { page.add((va % PAGE_SIZE) as usize).cast::<u64>().read() }
+            Ok(unsafe { page.add((va % PAGE_SIZE) as usize).cast::<u64>().read() })
         };
         let (to, value) = (
-            word(job.cdm_ctrl_stream_base),
-            word(job.cdm_ctrl_stream_base + 8),
+            word(job.cdm_ctrl_stream_base)?,
+            word(job.cdm_ctrl_stream_base + 8)?,
         );
         let page = mem.page(to, vagx_uat::Access::Write).unwrap();
         // SAFETY: As above.
@@ -188,6 +214,26 @@ impl Engine for FakeGpu {
                 .write(value)
         };
         Ok(JobStats::default())
+    }
+
+    fn run_vertex(
+        &self,
+        mem: &dyn ContextMemory,
+        job: &VertexJob,
+        control: &JobControl,
+    ) -> Result<VertexStats, JobError> {
+        Self::real().run_vertex(mem, job, control)
+    }
+
+    fn run_fragment(
+        &self,
+        mem: &dyn ContextMemory,
+        job: &RenderJob,
+        control: &JobControl,
+    ) -> Result<Rendered, JobError> {
+        self.renders.lock().unwrap().push(job.clone());
+        self.wait_for_gate(job.vertex.vdm_ctrl_stream_base, control)?;
+        Self::real().run_fragment(mem, job, control)
     }
 }
 
