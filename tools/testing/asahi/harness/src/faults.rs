@@ -9,8 +9,10 @@ use anyhow::{Result, bail, ensure};
 
 use crate::context::Context;
 use crate::kernel::Kernel;
+use crate::ktap::{self, Case};
 use crate::prepare::Prepared;
 use crate::session;
+use crate::uapi;
 use crate::vagx;
 use crate::vm::{self, End, Outcome, Spec};
 
@@ -32,6 +34,10 @@ const NO_DEVICE: &str = "there is no render node";
 const TIMED_OUT: &str = "have failed with -110";
 const FAILED: &str = "have failed with -5";
 const GONE: &str = "No such device";
+const LOST: &str = "have failed with -19";
+
+/// What the driver says in any case.
+const BOUND: &str = "firmware ABI 13.5";
 
 /// The driver waits for a job that the firmware does not tell of as long as this says. Short, because
 /// that is the time which the test takes.
@@ -48,7 +54,7 @@ const fn fault(kind: &'static str, says: &'static str, clients: &'static [&'stat
     }
 }
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 24] = [
     // The coprocessor does not boot.
     fault(
         "no-answer",
@@ -115,11 +121,26 @@ const FAULTS: [Fault; 17] = [
         "GPU channel error 1 of pipe 2",
         &[FAILED, FINE],
     ),
+    fault(
+        "channel-error:1,type=3",
+        "GPU channel error 3 of pipe 2",
+        &[FAILED, FINE],
+    ),
+    fault(
+        "read-only:1",
+        "event slot 0 fails up to stamp 0x100: fault",
+        &[FAILED, FINE],
+    ),
+    // It is told late, twice, or not at all that a job has ended.
+    fault("late-event:1,ms=500", BOUND, &[FINE, FINE]),
+    fault("repeat-event:1", BOUND, &[FINE, FINE]),
+    fault("false-flag:1", BOUND, &[FINE, FINE]),
+    fault("stale-timeout:1", BOUND, &[FINE, FINE]),
     // It goes wrong for good.
     fault(
         "lose-job:1",
         "a job takes too long, its queue is stopped",
-        &[TIMED_OUT],
+        &[TIMED_OUT, FINE],
     ),
     fault(
         "silent-after:1",
@@ -131,11 +152,55 @@ const FAULTS: [Fault; 17] = [
         "the firmware crashed, all work fails",
         &[FINE, GONE],
     ),
+    fault(
+        "crash-job:1",
+        "the firmware crashed, all work fails",
+        &[LOST, GONE],
+    ),
 ];
+
+/// What a guest is given in which the tests themselves say when to go wrong.
+const ON_DEMAND: [&str; 2] = ["on-demand", "time-limit:ms=2000"];
+
+/// The tests that do.
+const DEMANDING: &str = "asahi-tests ondemand:: fault::endless fault::leaves_an_endless_job";
 
 /// The names of the tests.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FAULTS.iter().map(|fault| fault.kind)
+}
+
+/// Runs the tests that have the firmware go wrong on demand, beside innocent clients.
+pub fn on_demand(ctx: &Context, prepared: &Prepared, kernel: &Kernel) -> Result<Vec<Case>> {
+    let steps = [("tests", DEMANDING), ("unload", "modprobe -r asahi")];
+    let outcome = vm::run(
+        &prepared.setup(ctx),
+        &Spec {
+            timeout: Some(LIMIT * 5),
+            cmdline: CMDLINE,
+            vagx: vagx::Options {
+                faults: ON_DEMAND.map(str::to_owned).to_vec(),
+                ..vagx::Options::default()
+            },
+            ..Spec::kept(kernel, &session::script(&steps))
+        },
+    )?;
+    let place = outcome.dir.display();
+    let done = session::steps_of(&outcome);
+    let text = session::find(&done, "tests").map_or("", |step| &step.text);
+    let cases = ktap::cases(text);
+    ensure!(!cases.is_empty(), "no test has run (logs: {place})");
+    let unloaded = session::find(&done, "unload").is_some_and(session::Step::passed);
+    ensure!(unloaded, "the driver does not unload (logs: {place})");
+    let mut problems = uapi::reports(&outcome.kernel_log());
+    problems.extend(uapi::complaints(text, &outcome.complaints));
+    problems.extend(outcome.vagx_error.clone());
+    ensure!(
+        problems.is_empty(),
+        "{} (logs: {place})",
+        problems.join("; ")
+    );
+    Ok(cases)
 }
 
 /// Runs one of them in a guest of its own.

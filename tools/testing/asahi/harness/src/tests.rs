@@ -130,6 +130,14 @@ pub fn run(ctx: &Context) -> Result<u8> {
                 let result = faults::run(ctx, &prepared, &kernel, name);
                 tally.add(format!("fault {name}"), result);
             }
+            match faults::on_demand(ctx, &prepared, &kernel) {
+                Ok(cases) => {
+                    for case in &cases {
+                        tally.add(format!("fault {}", case.name), uapi::verdict(case));
+                    }
+                }
+                Err(error) => tally.add("faults on demand", Err(error)),
+            }
         }
         if wanted("debug") {
             match kernel::build(ctx, &mut progress, true) {

@@ -5,7 +5,7 @@
 use std::io;
 
 use anyhow::{Result, ensure};
-use libc::{E2BIG, EFAULT, EINVAL, ENOENT};
+use libc::{E2BIG, EFAULT, EINVAL, ENOENT, ENOSPC};
 
 use super::calls::{Field, Role::*, World};
 use crate::{
@@ -331,8 +331,9 @@ const EXTREMES: [u64; 16] = [
     u64::MAX,
 ];
 
-/// What a wrong argument may come to, and nothing else.
-const REFUSALS: [i32; 4] = [EINVAL, ENOENT, EFAULT, E2BIG];
+/// What a wrong argument may come to, and nothing else. There is no room for the offsets of several
+/// objects of the largest size.
+const REFUSALS: [i32; 5] = [EINVAL, ENOENT, EFAULT, E2BIG, ENOSPC];
 
 fn decided(result: io::Result<()>, what: impl Fn() -> String) -> Result<()> {
     let errno = errno(&result);

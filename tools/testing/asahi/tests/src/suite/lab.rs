@@ -22,6 +22,8 @@ const PAGES: u64 = 16;
 pub struct Lab<'a> {
     pub gpu: Gpu<'a>,
     pub queue: Queue<'a>,
+    /// A command that does nothing.
+    pub nothing: CmdCompute,
     map: Mapping,
     tables: u64,
     words: u64,
@@ -43,8 +45,11 @@ impl<'a> Lab<'a> {
     pub fn new(vm: &'a Vm<'a>) -> Result<Self> {
         let data = vm.device.bo(PAGES * PAGE, GEM_WRITEBACK, 0)?;
         vm.map(&data, DATA)?;
+        let mut gpu = Gpu::new(vm)?;
         Ok(Self {
-            gpu: Gpu::new(vm)?,
+            // CDM Stream Terminate.
+            nothing: gpu.stream(&u64::to_le_bytes(2 << 29))?,
+            gpu,
             queue: vm.queue()?,
             map: data.mmap()?,
             tables: 0,

@@ -9,17 +9,20 @@ mod barrier;
 mod bind;
 mod bind_gpu;
 mod calls;
+mod cmdbuf;
 mod fault;
 mod gem;
 mod lab;
 mod many;
 mod object;
+mod ondemand;
 mod parallel;
 mod params;
 mod prime;
 mod process;
 mod queue;
 mod race;
+mod render;
 mod signals;
 mod submit;
 mod sync;
@@ -55,6 +58,8 @@ pub fn all() -> Vec<Test> {
         object::tests(),
         queue::tests(),
         submit::tests(),
+        cmdbuf::tests(),
+        render::tests(),
         sync::tests(),
         barrier::tests(),
         timestamps::tests(),
@@ -63,6 +68,7 @@ pub fn all() -> Vec<Test> {
         many::tests(),
         race::tests(),
         fault::tests(),
+        ondemand::tests(),
         crate::stress::tests(),
     ] {
         all.extend(tests);
