@@ -60,14 +60,14 @@ fn simple(machine: &mut Machine, name: &str, request: &str) -> Result<()> {
 
 /// A message through the mailbox and back.
 pub fn mailbox() -> Result<()> {
-    simple(&mut Machine::open()?, "bare/mailbox", "mailbox 300")
+    simple(&mut Machine::open()?, "bare/mailbox", "mailbox 60")
 }
 
 /// A doorbell and an interrupt, and a register.
 pub fn times() -> Result<()> {
     let mut machine = Machine::open()?;
-    simple(&mut machine, "bare/echo", "echo 300")?;
-    simple(&mut machine, "bare/register", "register 300")
+    simple(&mut machine, "bare/echo", "echo 60")?;
+    simple(&mut machine, "bare/register", "register 60")
 }
 
 /// How far vagx's clock is ahead of the guest's, in nanoseconds.

@@ -26,9 +26,12 @@ fn run(what: &str) -> Result<()> {
     match what {
         // While no driver is bound.
         "mailbox" => machine::mailbox(),
-        "time" => {
+        // Some rounds of each, to be run several times.
+        "trips" => {
             machine::times()?;
-            submit::round_trips()?;
+            submit::round_trips()
+        }
+        "time" => {
             submit::rates()?;
             bind::times()?;
             scale::all("scale", false)
@@ -38,7 +41,7 @@ fn run(what: &str) -> Result<()> {
             bind::instructions()?;
             scale::all("instructions/scale", true)
         }
-        _ => bail!("there is mailbox, time and instructions"),
+        _ => bail!("there is mailbox, trips, time and instructions"),
     }
 }
 

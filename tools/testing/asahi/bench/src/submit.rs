@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// Rounds of what takes one round trip.
-const ROUNDS: usize = 300;
+const ROUNDS: usize = 60;
 /// Rounds whose result is not looked at: caches fill, and QEMU translates the code.
-pub const WARM_UP: usize = 30;
+pub const WARM_UP: usize = 20;
 
 /// A command with timestamps, the object's handle being the VM's.
 fn stamped<'a>(device: &'a Device, nothing: &CmdCompute) -> Result<Stamped<'a>> {
@@ -159,7 +159,7 @@ pub fn instructions() -> Result<()> {
             commands = commands.compute(&bench.nothing);
         }
         let mut samples = Vec::new();
-        for round in 0..WARM_UP + 100 {
+        for round in 0..WARM_UP + 200 {
             let start = now();
             bench.queue.submit(&commands, 0, &syncs)?;
             let end = now();

@@ -35,15 +35,24 @@ impl Summary {
 }
 
 impl Samples {
-    /// Takes the lines of `bench NAME VALUE...`.
+    /// Takes the lines of `bench NAME VALUE...`, of which there may be several with one name.
     pub fn parse(text: &str) -> Self {
-        let all = text.lines().filter_map(|line| {
-            let mut words = line.trim().strip_prefix("bench ")?.split(' ');
-            let name = words.next()?.to_owned();
-            let values: Option<Vec<u64>> = words.map(|word| word.parse().ok()).collect();
-            Some((name, Summary::of(values?)?))
-        });
-        Self(all.collect())
+        let mut all: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for line in text.lines() {
+            let Some(line) = line.trim().strip_prefix("bench ") else {
+                continue;
+            };
+            let mut words = line.split(' ');
+            let name = words.next().unwrap_or_default().to_owned();
+            let values: Result<Vec<u64>, _> = words.map(str::parse).collect();
+            all.entry(name)
+                .or_default()
+                .extend(values.unwrap_or_default());
+        }
+        let summed = all
+            .into_iter()
+            .filter_map(|(name, values)| Some((name, Summary::of(values)?)));
+        Self(summed.collect())
     }
 
     pub fn get(&self, name: &str) -> Option<&Summary> {
@@ -68,13 +77,13 @@ mod tests {
 
     #[test]
     fn lines_are_summed_up() {
-        let text =
-            "noise\nbench a/b 5 1 3\n@@ end\nbench c/10 7\nbench c/9 8\nbench bad x\nbench empty\n";
+        let text = "noise\nbench a/b 5 1 3\n@@ end\nbench c/10 7\nbench c/9 8\nbench c/9 10\nbench bad x\nbench empty\n";
         let samples = Samples::parse(text);
         let ab = samples.get("a/b").unwrap();
         assert_eq!((ab.rounds, ab.min, ab.median, ab.p90), (3, 1, 3, 3));
         let numbers: Vec<u64> = samples.under("c/").iter().map(|(n, _)| *n).collect();
         assert_eq!(numbers, [9, 10]);
+        assert_eq!(samples.get("c/9").unwrap().rounds, 2);
         assert!(samples.get("bad").is_none() && samples.get("empty").is_none());
     }
 }
