@@ -60,13 +60,27 @@
 #define VAGX_BENCH_OAS		40
 #define VAGX_BENCH_IOVA		0x2000000000UL
 
+/**
+ * struct vagx_bench - the measurements of one function
+ *
+ * @config: What they need of it.
+ * @lock:   Serialises them, and the use of an open file's results.
+ * @told:   The interrupt that a measurement waits for has come.
+ */
 struct vagx_bench {
 	struct vagx_bench_config config;
+	/* One at a time, or they would measure each other */
 	struct mutex lock;
 	struct completion told;
 };
 
-/* What an open file has measured */
+/**
+ * struct vagx_bench_file - an open file
+ *
+ * @bench: Whose file it is.
+ * @text:  The results of the last request.
+ * @len:   The length of @text.
+ */
 struct vagx_bench_file {
 	struct vagx_bench *bench;
 	char *text;
