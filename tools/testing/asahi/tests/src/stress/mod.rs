@@ -14,7 +14,9 @@ mod crash;
 mod exhaust;
 mod faults;
 mod gate;
+mod lifetimes;
 mod memory;
+mod order;
 mod process;
 mod sums;
 mod unbind;
@@ -26,6 +28,8 @@ pub fn tests() -> Vec<Test> {
     all.extend(faults::tests());
     all.extend(exhaust::tests());
     all.extend(crash::tests());
+    all.extend(lifetimes::tests());
+    all.extend(order::tests());
     all
 }
 
