@@ -5,6 +5,9 @@
 //! A file holds the client's VMs, queues and special objects by number. The ioctls here check what
 //! user space sends, once, and hand it on in types that have no invalid values; what the UAPI says
 //! about padding, flags and sizes is answered before anything is done.
+//!
+//! When the firmware has crashed, all of them answer `ENODEV`, whatever their arguments; when the
+//! device was unbound, DRM does that. What a client has goes away when it closes its file.
 
 use core::mem::size_of;
 
@@ -110,6 +113,7 @@ impl File {
         data: &mut uapi::drm_asahi_get_params,
         _file: &AsahiFile,
     ) -> Result<u32> {
+        ddev.gpu.check_alive()?;
         if data.param_group != 0 || data.pad != 0 {
             return Err(EINVAL);
         }
@@ -117,7 +121,6 @@ impl File {
             return Err(E2BIG);
         }
 
-        ddev.gpu.check_alive()?;
         let mut writer = user::slice(data.pointer, data.size as usize)?.writer();
         user::write(&mut writer, &params::global(&ddev.gpu))?;
         Ok(0)
@@ -130,10 +133,10 @@ impl File {
         data: &mut uapi::drm_asahi_get_time,
         _file: &AsahiFile,
     ) -> Result<u32> {
+        ddev.gpu.check_alive()?;
         if data.flags != 0 {
             return Err(EINVAL);
         }
-        ddev.gpu.check_alive()?;
         data.gpu_timestamp = params::time();
         Ok(0)
     }
@@ -145,12 +148,12 @@ impl File {
         data: &mut uapi::drm_asahi_vm_create,
         file: &AsahiFile,
     ) -> Result<u32> {
+        ddev.gpu.check_alive()?;
         if data.pad != 0 {
             return Err(EINVAL);
         }
         let kernel_range = vm::check_kernel_range(data.kernel_start, data.kernel_end)?;
 
-        ddev.gpu.check_alive()?;
         let vm = Vm::new(ddev, &ddev.gpu, kernel_range)?;
         data.vm_id = file.inner().vms.insert(vm)?;
         Ok(0)
@@ -158,11 +161,12 @@ impl File {
 
     /// VM_DESTROY: gives up an address space, which its queues may go on using.
     pub(crate) fn vm_destroy(
-        _ddev: &AsahiDevice<Registered>,
+        ddev: &AsahiDevice<Registered>,
         _reg: &AsahiRegData<'_>,
         data: &mut uapi::drm_asahi_vm_destroy,
         file: &AsahiFile,
     ) -> Result<u32> {
+        ddev.gpu.check_alive()?;
         if data.pad != 0 {
             return Err(EINVAL);
         }
@@ -181,6 +185,7 @@ impl File {
         data: &mut uapi::drm_asahi_vm_bind,
         file: &AsahiFile,
     ) -> Result<u32> {
+        ddev.gpu.check_alive()?;
         let stride = data.stride as usize;
         if data.pad != 0 || stride == 0 {
             return Err(EINVAL);
@@ -200,10 +205,8 @@ impl File {
             }
             let raw = user::read(&mut reader, stride)?;
             match BindOp::parse(&raw, vm.kernel_range())? {
-                // When the GPU is gone, one can still give back what one has.
                 BindOp::Unbind { range } => vm.unbind(range)?,
                 BindOp::Bind(args) => {
-                    ddev.gpu.check_alive()?;
                     let object = gem::lookup(file, args.handle)?;
                     vm.bind(reg.pdev.as_ref(), &object, &args)?;
                 }
@@ -219,8 +222,8 @@ impl File {
         data: &mut uapi::drm_asahi_gem_create,
         file: &AsahiFile,
     ) -> Result<u32> {
-        let args = CreateArgs::parse(data)?;
         ddev.gpu.check_alive()?;
+        let args = CreateArgs::parse(data)?;
         let vm = match args.vm_id {
             Some(id) => Some(file.inner().vms.get(id)?),
             None => None,
@@ -238,10 +241,10 @@ impl File {
         data: &mut uapi::drm_asahi_gem_mmap_offset,
         file: &AsahiFile,
     ) -> Result<u32> {
+        ddev.gpu.check_alive()?;
         if data.flags != 0 {
             return Err(EINVAL);
         }
-        ddev.gpu.check_alive()?;
         data.offset = gem::lookup(file, data.handle)?.create_mmap_offset()?;
         Ok(0)
     }
@@ -253,13 +256,13 @@ impl File {
         data: &mut uapi::drm_asahi_gem_bind_object,
         file: &AsahiFile,
     ) -> Result<u32> {
+        ddev.gpu.check_alive()?;
         match object::Request::parse(data)? {
             object::Request::Bind {
                 handle,
                 offset,
                 len,
             } => {
-                ddev.gpu.check_alive()?;
                 let object = gem::lookup(file, handle)?;
                 let dev = reg.pdev.as_ref();
                 let buffer = TimestampBuffer::new(dev, &ddev.gpu, object, offset, len)?;
@@ -278,6 +281,7 @@ impl File {
         data: &mut uapi::drm_asahi_queue_create,
         file: &AsahiFile,
     ) -> Result<u32> {
+        ddev.gpu.check_alive()?;
         if data.flags != 0 {
             return Err(EINVAL);
         }
@@ -286,7 +290,6 @@ impl File {
             return Err(EPERM);
         }
 
-        ddev.gpu.check_alive()?;
         let vm = file.inner().vms.get(data.vm_id)?;
         let queue = Queue::new(&ddev.gpu, &vm, priority, data.usc_exec_base)?;
         data.queue_id = file.inner().queues.insert(queue)?;
@@ -295,11 +298,12 @@ impl File {
 
     /// QUEUE_DESTROY: gives up a queue, whose jobs go on to their end.
     pub(crate) fn queue_destroy(
-        _ddev: &AsahiDevice<Registered>,
+        ddev: &AsahiDevice<Registered>,
         _reg: &AsahiRegData<'_>,
         data: &mut uapi::drm_asahi_queue_destroy,
         file: &AsahiFile,
     ) -> Result<u32> {
+        ddev.gpu.check_alive()?;
         if data.pad != 0 {
             return Err(EINVAL);
         }
@@ -309,11 +313,12 @@ impl File {
 
     /// SUBMIT: has a queue run commands.
     pub(crate) fn submit(
-        _ddev: &AsahiDevice<Registered>,
+        ddev: &AsahiDevice<Registered>,
         _reg: &AsahiRegData<'_>,
         data: &mut uapi::drm_asahi_submit,
         file: &AsahiFile,
     ) -> Result<u32> {
+        ddev.gpu.check_alive()?;
         if data.flags != 0 || data.pad != 0 {
             return Err(EINVAL);
         }

@@ -7,6 +7,10 @@
 //! in this device. A buffer of another device is imported as a shared object.
 
 use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
     drm::gem::{
         self,
         shmem,
@@ -14,11 +18,10 @@ use kernel::{
     },
     io::PhysAddr,
     prelude::*,
-    scatterlist::{
-        SGTable,
-        SGTableIter, //
+    sync::{
+        aref::ARef,
+        SetOnce, //
     },
-    sync::aref::ARef,
     uapi, //
 };
 
@@ -50,6 +53,8 @@ pub(crate) type Object = shmem::Object<AsahiObject>;
 pub(crate) struct AsahiObject {
     /// The [`Vm::id`] of the only VM that may map the object.
     private_to: Option<u64>,
+    /// Where its memory is, once that has been asked for.
+    runs: SetOnce<Runs>,
 }
 
 /// What an object is made from, checked.
@@ -92,7 +97,10 @@ impl gem::DriverObject for AsahiObject {
     type Args = Option<u64>;
 
     fn new(_dev: &AsahiDevice, _size: usize, private_to: Option<u64>) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self { private_to })
+        try_pin_init!(Self {
+            private_to,
+            runs: SetOnce::new(),
+        })
     }
 
     fn close(obj: &Object, file: &AsahiFile) {
@@ -124,6 +132,21 @@ impl AsahiObject {
     }
 }
 
+/// Returns where an object's memory is, which stays there until the device is unbound.
+pub(crate) fn runs<'a>(object: &'a Object, dev: &'a Device<Bound>) -> Result<&'a Runs> {
+    // This fails if the memory is not there any more.
+    let pages = object.sg_table(dev)?;
+    if let Some(runs) = object.runs.as_ref() {
+        return Ok(runs);
+    }
+
+    let entries = pages.iter();
+    let runs = Runs::new(entries.map(|entry| (entry.dma_address(), entry.dma_len())))?;
+    // It does not matter who was first, they are all the same.
+    object.runs.populate(runs);
+    object.runs.as_ref().ok_or(EINVAL)
+}
+
 /// Makes an object; `vm` is the VM that it is private to.
 pub(crate) fn create(
     ddev: &AsahiDevice,
@@ -152,70 +175,89 @@ pub(crate) fn lookup(file: &AsahiFile, handle: u32) -> Result<ARef<Object>> {
     Object::lookup_handle(file, handle)
 }
 
-/// The contiguous pieces of part of an object's memory, one after the other.
-///
-/// All of them are made of whole pages.
-#[derive(Clone)]
-pub(crate) struct Pieces<'a> {
-    /// What remains of the entry where the part goes on.
-    piece: (PhysAddr, u64),
-    entries: SGTableIter<'a>,
-    left: u64,
+/// Contiguous memory of an object.
+#[derive(Clone, Copy)]
+struct Run {
+    /// Where in the object it begins.
+    offset: u64,
+    phys: PhysAddr,
 }
 
-impl<'a> Pieces<'a> {
-    /// Finds `len` bytes from `offset` on, all of which must be there.
-    ///
-    /// This fails for memory of another device that is not made of whole pages.
-    pub(crate) fn new(pages: &'a SGTable, offset: u64, len: u64) -> Result<Self> {
-        let mut entries = pages.iter();
-        let mut skip = offset;
-        let piece = loop {
-            let entry = entries.next().ok_or(EINVAL)?;
-            let piece = entry.dma_len();
-            if skip < piece {
-                break (entry.dma_address() + skip, piece - skip);
-            }
-            skip -= piece;
-        };
-        let pieces = Self {
-            piece,
-            entries,
-            left: len,
-        };
+/// Where an object's memory is: its scatter-gather table, in a form that can be searched.
+pub(crate) struct Runs {
+    runs: KVVec<Run>,
+    /// Where the last run ends.
+    end: u64,
+}
 
-        let mut found = 0;
-        for (phys, size) in pieces.clone() {
-            if (phys | size as u64) & PAGE_MASK != 0 {
+impl Runs {
+    /// Puts pieces of memory together that follow each other.
+    ///
+    /// This fails for pieces that are not made of whole pages, which only another device's buffer
+    /// can have.
+    fn new(pieces: impl Iterator<Item = (PhysAddr, u64)>) -> Result<Self> {
+        let mut runs = KVVec::new();
+        let mut end = 0;
+        let mut next = None;
+
+        for (phys, len) in pieces {
+            if (phys | len) & PAGE_MASK != 0 {
                 return Err(EINVAL);
             }
-            found += size as u64;
+            if len == 0 {
+                continue;
+            }
+            if next != Some(phys) {
+                runs.push(Run { offset: end, phys }, GFP_KERNEL)?;
+            }
+            end += len;
+            next = Some(phys + len);
         }
-        if found != len {
+        Ok(Self { runs, end })
+    }
+
+    /// Finds the `len` bytes from `offset` on, all of which must be there.
+    pub(crate) fn find(&self, offset: u64, len: u64) -> Result<Pieces<'_>> {
+        let last = offset.checked_add(len).ok_or(EINVAL)?;
+        if len == 0 || last > self.end {
             return Err(EINVAL);
         }
-        Ok(pieces)
+        let behind = self.runs.partition_point(|run| run.offset <= offset);
+        let first = behind.checked_sub(1).ok_or(EINVAL)?;
+
+        Ok(Pieces {
+            runs: self.runs.get(first..).ok_or(EINVAL)?,
+            end: self.end,
+            offset,
+            left: len,
+        })
     }
+}
+
+/// The contiguous pieces of part of an object's memory, one after the other.
+#[derive(Clone)]
+pub(crate) struct Pieces<'a> {
+    /// The runs from the one on that `offset` is in.
+    runs: &'a [Run],
+    end: u64,
+    offset: u64,
+    left: u64,
 }
 
 impl Iterator for Pieces<'_> {
     type Item = (PhysAddr, usize);
 
     fn next(&mut self) -> Option<(PhysAddr, usize)> {
-        if self.left == 0 {
-            return None;
-        }
-        while self.piece.1 == 0 {
-            let entry = self.entries.next()?;
-            self.piece = (entry.dma_address(), entry.dma_len());
-        }
+        let (run, rest) = self.runs.split_first()?;
+        let end = rest.first().map_or(self.end, |next| next.offset);
+        let len = (end - self.offset).min(self.left);
+        let phys = run.phys + (self.offset - run.offset);
 
-        let (phys, len) = self.piece;
-        let size = len.min(self.left);
-        self.piece.1 = 0;
-        self.left -= size;
+        self.runs = rest;
+        self.offset = end;
+        self.left -= len;
         // CAST: Sizes in memory fit.
-        Some((phys, size as usize))
+        (len != 0).then_some((phys, len as usize))
     }
 }
 
@@ -244,6 +286,63 @@ mod tests {
         assert!(CreateArgs::parse(&args((1 << 39) + 1, 0, 0)).is_err());
         let largest = CreateArgs::parse(&args((1 << 39) - 1, 0, 0)).unwrap();
         assert_eq!(largest.size, 1 << 39);
+    }
+
+    fn pieces(runs: &Runs, offset: u64, len: u64) -> Result<KVec<(u64, usize)>> {
+        let mut out = KVec::new();
+        for piece in runs.find(offset, len)? {
+            out.push(piece, GFP_KERNEL)?;
+        }
+        Ok(out)
+    }
+
+    #[test]
+    fn runs_and_pieces() -> Result {
+        let memory = [
+            (0x10_0000, 0x4000),
+            (0x10_4000, 0x8000),
+            (0x40_0000, 0x4000),
+            (0x20_0000, 0x8000),
+        ];
+        let runs = Runs::new(memory.into_iter())?;
+        assert_eq!(runs.runs.len(), 3);
+        assert_eq!(
+            pieces(&runs, 0, 0x1_8000)?[..],
+            [
+                (0x10_0000, 0xc000),
+                (0x40_0000, 0x4000),
+                (0x20_0000, 0x8000)
+            ]
+        );
+        assert_eq!(
+            pieces(&runs, 0x8000, 0xc000)?[..],
+            [
+                (0x10_8000, 0x4000),
+                (0x40_0000, 0x4000),
+                (0x20_0000, 0x4000)
+            ]
+        );
+        assert_eq!(pieces(&runs, 0xc000, 0x4000)?[..], [(0x40_0000, 0x4000)]);
+        assert_eq!(pieces(&runs, 0x1_4000, 0x4000)?[..], [(0x20_4000, 0x4000)]);
+        assert!(pieces(&runs, 0x1_4000, 0x8000).is_err());
+        assert!(pieces(&runs, 0x1_8000, 0x4000).is_err());
+        assert!(pieces(&runs, 0, 0).is_err());
+        assert!(pieces(&runs, 0x4000, u64::MAX - 0x3fff).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn buffers_of_other_devices() {
+        // Those of a device with smaller pages may begin or end inside of ours.
+        for bad in [
+            (0x10_1000, 0x4000),
+            (0x10_0000, 0x5000),
+            (0x10_0000, 0x1000),
+        ] {
+            assert!(Runs::new([(0x8_0000, 0x4000), bad].into_iter()).is_err());
+        }
+        let empty = Runs::new([(0x8_0000, 0)].into_iter()).unwrap();
+        assert!(empty.find(0, 0x4000).is_err());
     }
 
     #[test]

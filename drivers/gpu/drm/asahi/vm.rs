@@ -44,6 +44,7 @@ use kernel::{
         }, //
     },
     new_mutex,
+    new_spinlock,
     prelude::*,
     sync::{
         aref::ARef,
@@ -52,7 +53,8 @@ use kernel::{
             Relaxed, //
         },
         Arc,
-        Mutex, //
+        Mutex,
+        SpinLock, //
     }, //
 };
 
@@ -67,8 +69,7 @@ use crate::{
     },
     gem::{
         self,
-        Object,
-        Pieces, //
+        Object, //
     },
     gpu::Gpu,
     mmu::{
@@ -86,6 +87,7 @@ pub(crate) use retire::VmWork;
 use tree::{
     BoState,
     MapArgs,
+    Nodes,
     Steps,
     Tree, //
 };
@@ -111,6 +113,9 @@ pub(crate) struct Vm {
     gpuvm: ARef<GpuVm<Tree>>,
     #[pin]
     epochs: Epochs,
+    /// What the last operation had no need of.
+    #[pin]
+    nodes: SpinLock<Nodes>,
 }
 
 /// The reservation objects of a VM and of the objects that are mapped in it, locked and with room
@@ -173,6 +178,7 @@ impl Vm {
                 tree <- new_mutex!(tree),
                 gpuvm,
                 epochs <- epochs,
+                nodes <- new_spinlock!(Nodes::default()),
             }),
             GFP_KERNEL,
         )
@@ -223,24 +229,27 @@ impl Vm {
         check_in_object(args.offset, args.object_len(), obj.size())?;
 
         let (addr, range) = (args.range.start, args.range.end - args.range.start);
-        let pages = obj.sg_table(dev).map_err(restart)?;
-        let pieces = Pieces::new(pages, args.offset, args.object_len())?;
+        let runs = gem::runs(obj, dev).map_err(restart)?;
+        let pieces = runs.find(args.offset, args.object_len())?;
         let prot = match args.access {
             Access::Read => Prot::GPU_RO,
             Access::Write => Prot::GPU_WO,
             Access::ReadWrite => Prot::GPU_RW,
         };
-        let steps = Steps::new(Some(MapArgs {
+        let map = MapArgs {
             pieces,
             prot,
             single_page: args.single_page,
-        }))?;
+        };
+        let steps = Steps::new(Some(map), self.nodes()?);
         self.space.reserve(addr, range)?;
         let vm_bo = self.gpuvm.obtain(obj, BoState::new())?;
 
         self.change(steps, |tree, steps| {
-            // Mappings of it that were to go with its old handle stay with the new one.
-            vm_bo.data().reopen();
+            if vm_bo.data().reopen() {
+                // What was to go with the former handle goes now, so that it does not stay.
+                tree.bo_unmap(obj, steps)?;
+            }
             tree.sm_map(OpMapRequest {
                 addr,
                 range,
@@ -253,7 +262,14 @@ impl Vm {
 
     /// Takes out whatever is mapped in the range.
     pub(crate) fn unbind(&self, range: Range<u64>) -> Result {
-        self.unmap(range, Steps::new(None)?)
+        self.unmap(range, Steps::new(None, self.nodes()?))
+    }
+
+    /// Takes all the nodes that an operation may need, perhaps those that another has not needed.
+    fn nodes(&self) -> Result<Nodes> {
+        let mut nodes = core::mem::take(&mut *self.nodes.lock());
+        nodes.fill()?;
+        Ok(nodes)
     }
 
     /// Takes out all mappings of an object whose handle the client has closed, when the work is
@@ -265,8 +281,8 @@ impl Vm {
         vm_bo.data().close();
         drop(vm_bo);
 
-        if self.epochs.close(obj).is_err() {
-            // No memory to wait with.
+        // Work that has signalled its fence is over, even if it has not been cleaned up.
+        if self.gpuvm.is_idle() || self.epochs.close(obj).is_err() {
             self.take_out(obj)?;
         }
         self.take_out_closed();
@@ -284,12 +300,13 @@ impl Vm {
 
     fn take_out(&self, obj: &Object) -> Result {
         // No mapping is split, so that nothing needs to be allocated.
-        self.change(Steps::without_splits(), |tree, steps| {
-            match self.gpuvm.find(obj) {
+        self.change(
+            Steps::new(None, Nodes::default()),
+            |tree, steps| match self.gpuvm.find(obj) {
                 Some(vm_bo) if vm_bo.data().reopen() => tree.bo_unmap(obj, steps),
                 _ => Ok(()),
-            }
-        })
+            },
+        )
     }
 
     fn unmap(&self, range: Range<u64>, steps: Steps<'_>) -> Result {
@@ -309,6 +326,8 @@ impl Vm {
         steps.flush(&self.space);
         drop(tree);
 
+        let nodes = core::mem::replace(&mut *self.nodes.lock(), steps.nodes);
+        drop(nodes);
         // Objects may be freed here, so no lock is held.
         self.epochs.retire(steps.removed);
         self.gpuvm.deferred_cleanup();
@@ -324,7 +343,11 @@ impl PinnedDrop for Vm {
             self.kernel_range.end..USER_VA.end,
         ] {
             // The ranges end where no mapping goes on, so that none is split.
-            if !range.is_empty() && self.unmap(range, Steps::without_splits()).is_err() {
+            if !range.is_empty()
+                && self
+                    .unmap(range, Steps::new(None, Nodes::default()))
+                    .is_err()
+            {
                 pr_err!("cannot take down the mappings of a VM\n");
             }
         }

@@ -73,6 +73,17 @@ impl<T: DriverGpuVm> GpuVm<T> {
             _not_send: NotThreadSafe,
         })
     }
+
+    /// Returns whether all fences in this GPUVM's reservation object have signalled.
+    pub fn is_idle(&self) -> bool {
+        // SAFETY: The GPUVM is valid, and with it its reservation object.
+        unsafe {
+            bindings::dma_resv_test_signaled(
+                self.raw_resv(),
+                bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
+            )
+        }
+    }
 }
 
 impl<T: DriverGpuVm> LockedResvs<'_, T> {

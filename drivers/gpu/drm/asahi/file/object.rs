@@ -26,8 +26,8 @@ use crate::{
         page_aligned, //
     },
     gem::{
-        Object,
-        Pieces, //
+        self,
+        Object, //
     },
     gpu::Gpu,
     mmu::{
@@ -130,7 +130,7 @@ impl TimestampBuffer {
     }
 
     fn map(&self, dev: &Device<Bound>, offset: u64, len: u64) -> Result {
-        let pieces = Pieces::new(self._object.sg_table(dev)?, offset, len)?;
+        let pieces = gem::runs(&self._object, dev)?.find(offset, len)?;
         // SAFETY: The object's memory is pinned by its scatter-gather table, which lives as long as
         // the device is bound; the firmware is stopped before it is unbound. The object, and with
         // it the memory, is dropped after `self` has unmapped it.

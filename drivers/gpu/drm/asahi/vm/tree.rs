@@ -6,7 +6,10 @@
 //! cannot take back. So none of the steps may fail: [`Steps`] has all the memory that they need,
 //! the tables have been reserved, and the object's memory has been looked at before the first one.
 
-use core::ops::Range;
+use core::{
+    mem::MaybeUninit,
+    ops::Range, //
+};
 
 use kernel::{
     drm::gpuvm::{
@@ -87,45 +90,28 @@ pub(super) struct MapArgs<'a> {
     pub(super) single_page: bool,
 }
 
-/// What the steps of one operation need, and what they leave.
-pub(super) struct Steps<'a> {
-    map: Option<MapArgs<'a>>,
-    /// Nodes for the tree. One operation makes three at most: the new mapping and what is left of
-    /// old ones before and behind it.
+/// The nodes that one operation may need.
+///
+/// It makes three mappings at most: the new one and what is left of old ones before and behind it.
+#[derive(Default)]
+pub(super) struct Nodes {
     nodes: [Option<GpuVaAlloc<Tree>>; 3],
-    owned: [Option<KBox<core::mem::MaybeUninit<Owned>>>; 3],
-    /// Around what has been taken out of the page table since the TLB was last flushed.
-    stale: Option<Range<u64>>,
-    /// The objects of the mappings that have been taken out.
-    pub(super) removed: Objects,
+    owned: [Option<KBox<MaybeUninit<Owned>>>; 3],
 }
 
-impl<'a> Steps<'a> {
-    /// Prepares an operation that maps `map`, or else only unmaps.
-    pub(super) fn new(map: Option<MapArgs<'a>>) -> Result<Self> {
-        let mut steps = Self::without_splits();
-        steps.map = map;
-        for node in &mut steps.nodes {
+impl Nodes {
+    /// Allocates those that are missing.
+    pub(super) fn fill(&mut self) -> Result {
+        for node in self.nodes.iter_mut().filter(|node| node.is_none()) {
             *node = Some(GpuVaAlloc::new(GFP_KERNEL)?);
         }
-        for owned in &mut steps.owned {
+        for owned in self.owned.iter_mut().filter(|owned| owned.is_none()) {
             *owned = Some(KBox::new_uninit(GFP_KERNEL)?);
         }
-        Ok(steps)
+        Ok(())
     }
 
-    /// Prepares an operation that unmaps whole mappings only.
-    pub(super) fn without_splits() -> Self {
-        Self {
-            map: None,
-            nodes: [None, None, None],
-            owned: [None, None, None],
-            stale: None,
-            removed: Objects::default(),
-        }
-    }
-
-    fn node(&mut self) -> Result<GpuVaAlloc<Tree>> {
+    fn take(&mut self) -> Result<GpuVaAlloc<Tree>> {
         self.nodes.iter_mut().find_map(Option::take).ok_or(EINVAL)
     }
 
@@ -139,6 +125,30 @@ impl<'a> Steps<'a> {
     fn own(&mut self, object: &Object) -> Result<Option<KBox<Owned>>> {
         let memory = self.owned.iter_mut().find_map(Option::take).ok_or(EINVAL)?;
         Ok(Some(KBox::write(memory, Owned::new(ARef::from(object)))))
+    }
+}
+
+/// What the steps of one operation need, and what they leave.
+pub(super) struct Steps<'a> {
+    map: Option<MapArgs<'a>>,
+    pub(super) nodes: Nodes,
+    /// Around what has been taken out of the page table since the TLB was last flushed.
+    stale: Option<Range<u64>>,
+    /// The objects of the mappings that have been taken out.
+    pub(super) removed: Objects,
+}
+
+impl<'a> Steps<'a> {
+    /// Prepares an operation that maps `map`, or else only unmaps.
+    ///
+    /// It needs no `nodes` if it takes out whole mappings only.
+    pub(super) fn new(map: Option<MapArgs<'a>>, nodes: Nodes) -> Self {
+        Self {
+            map,
+            nodes,
+            stale: None,
+            removed: Objects::default(),
+        }
     }
 
     /// Flushes the TLB, if something in it is not mapped any more.
@@ -179,8 +189,8 @@ impl DriverGpuVm for Tree {
         op: OpMap<'op, Self>,
         steps: &mut Steps<'_>,
     ) -> Result<OpMapped<'op, Self>, Error> {
-        let node = steps.node()?;
-        let owned = steps.own(op.obj())?;
+        let node = steps.nodes.take()?;
+        let owned = steps.nodes.own(op.obj())?;
         // An entry must not change from one page to another while the TLB has the old one.
         steps.flush(&self.space);
 
@@ -219,24 +229,24 @@ impl DriverGpuVm for Tree {
         op: OpRemap<'op, Self>,
         steps: &mut Steps<'_>,
     ) -> Result<OpRemapped<'op, Self>, Error> {
-        let nodes = [steps.node()?, steps.node()?];
+        let nodes = [steps.nodes.take()?, steps.nodes.take()?];
         let va = op.va_to_unmap().range();
         let (mut start, mut end) = (va.start, va.end);
         let (mut before, mut behind) = (None, None);
         if let Some(prev) = op.prev() {
             start = prev.addr() + prev.length();
-            before = steps.own(op.obj())?;
+            before = steps.nodes.own(op.obj())?;
         }
         if let Some(next) = op.next() {
             end = next.addr();
-            behind = steps.own(op.obj())?;
+            behind = steps.nodes.own(op.obj())?;
         }
         self.clear(steps, start..end);
 
         let (done, rest) = op.remap(nodes, before, behind);
         steps.removed.push(rest.unmapped_va);
         if let Some(node) = rest.unused_va {
-            steps.give_back(node);
+            steps.nodes.give_back(node);
         }
         Ok(done)
     }
