@@ -55,6 +55,11 @@ impl Courier {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether an event other than a Flag comes twice this time.
+    pub(crate) fn stutters(&self) -> bool {
+        self.shuffle && self.held().random.below(2) == 0
+    }
+
     fn hold(&self, flags: &[(Duration, Bits)]) {
         let now = Instant::now();
         let flags = flags.iter().map(|(after, bits)| (now + *after, *bits));

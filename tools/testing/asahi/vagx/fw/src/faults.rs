@@ -63,8 +63,8 @@ pub enum Kind {
     BadEvent,
     /// After the job, the driver is told that the stamps of all slots have moved.
     FalseFlag,
-    /// After the job, a timeout is reported once more that has been dealt with. m1n1 (`agx/__init__.py`, `timeout`)
-    /// knows such messages by their counter.
+    /// After the job, a timeout is reported that belongs to an earlier halt, if there was one. m1n1
+    /// (`agx/__init__.py`, `timeout`) knows such messages by their counter.
     StaleTimeout,
     /// After the job, write indices out of range in the rings that the driver reads.
     BadRing,

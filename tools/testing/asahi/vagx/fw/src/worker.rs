@@ -170,6 +170,12 @@ fn run_turn(core: &Core, turn: &Turn) {
         sched.halt(turn.number);
         drop(sched);
         halt(core, booted, turn, *event, *info, why);
+        // More than one message may tell of the same timeout (m1n1 `agx/__init__.py`, `timeout`).
+        if let Event::Timeout { .. } = event
+            && core.courier.stutters()
+        {
+            core.event(*event);
+        }
         sched = core.sched();
         sched.halted = false;
         core.halting.notify_all();
@@ -229,11 +235,15 @@ fn aftermath(core: &Core, turn: &Turn) {
         Some(Kind::BadEvent) => nonsense(core),
         Some(Kind::BadRing) => bad_rings(core),
         Some(Kind::FalseFlag) => core.event(Event::Flag([u32::MAX; 4])),
-        Some(Kind::StaleTimeout) => core.event(Event::Timeout {
-            // Every halt that was has been dealt with, or this command would not have run.
-            counter: core.halts.load(Ordering::SeqCst).saturating_sub(1),
-            event_slot: turn.queue.event_slot,
-        }),
+        Some(Kind::StaleTimeout) => {
+            // Every halt that there was has been dealt with, or this command would not have run.
+            if let Some(counter) = core.halts.load(Ordering::SeqCst).checked_sub(1) {
+                core.event(Event::Timeout {
+                    counter,
+                    event_slot: turn.queue.event_slot,
+                });
+            }
+        }
         _ => {}
     }
 }

@@ -119,6 +119,29 @@ fn run_and_stop() {
 }
 
 #[test]
+fn a_crashed_processor_starts_anew() {
+    let b = Bench::new(0, &[]);
+    b.run(true);
+    assert_eq!(b.receive(), HELLO);
+    let firmware = b.last.lock().unwrap().clone().unwrap();
+    firmware.port.crash("a test");
+    while b.receive().is_some() {}
+    // It says nothing more,
+    b.send(0, 0x0020_0000_000c_000c);
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(b.receive(), None);
+    // until it is started again.
+    b.run(false);
+    assert_eq!(b.status() & 2, 2);
+    b.run(true);
+    assert_eq!(b.receive(), HELLO);
+    b.send(0, 0x0020_0000_000c_000c);
+    assert_eq!(b.receive(), Some((0, 0x0080_0000_0000_011f)));
+    assert_eq!(b.boots.load(Ordering::SeqCst), 2);
+    b.c.reset();
+}
+
+#[test]
 fn messages_wait_for_a_stopped_processor() {
     let b = Bench::new(0, &[]);
     b.send(0, 0x0020_0000_000c_000c);

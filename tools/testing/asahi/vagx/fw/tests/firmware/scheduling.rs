@@ -305,6 +305,8 @@ fn events_are_late_lost_and_repeated() {
         "repeat-event:job=3",
         "false-flag:job=4",
         "stale-timeout:job=5",
+        "hang-job:job=6,ms=1",
+        "stale-timeout:job=7",
     ]);
     let mut q = driver.queue(1);
     submit(&machine, &mut driver, &mut q, 0);
@@ -328,7 +330,19 @@ fn events_are_late_lost_and_repeated() {
     assert_eq!(after(0x300, 3), [[1, 2, 0, 0, 0]; 3]);
     let all = u32::MAX;
     assert_eq!(after(0x400, 2), [[1, 2, 0, 0, 0], [1, all, all, all, all]]);
-    assert_eq!(after(0x500, 2), [[1, 2, 0, 0, 0], [4, 0, 0, 1, 0]]);
+    // Nothing has timed out yet.
+    assert_eq!(after(0x500, 1), [[1, 2, 0, 0, 0]]);
+    submit(&machine, &mut driver, &mut q, 0);
+    assert_eq!(driver.wait_event(), [4, 0, 0, 1, 0]);
+    resume(&driver);
+    assert_eq!(driver.wait_event(), [1, 2, 0, 0, 0]);
+    submit(&machine, &mut driver, &mut q, 0);
+    let mut events = Vec::new();
+    wait("two events", || {
+        events.extend(driver.events());
+        events.len() == 2
+    });
+    assert_eq!(events, [[1, 2, 0, 0, 0], [4, 0, 0, 1, 0]]);
     machine.assert_clean();
 }
 
