@@ -193,6 +193,28 @@ fn a_fault_spares_what_was_set_aside() {
 }
 
 #[test]
+fn a_fault_kills_what_runs_beside_it() {
+    let (machine, mut driver) = ready(&["unmapped:pipe=vertex,count=1"]);
+    let mut render = driver.render_queue(2, 40, 9, 8);
+    driver.bind_buffer(&mut render);
+    let mut q = driver.queue(1);
+    let (beside, gate) = submit_gated(&machine, &mut driver, &mut q, 0);
+    let waiting = submit(&machine, &mut driver, &mut q, 0);
+    let pair = driver.submit_render(&machine, &mut render, 3);
+    assert_eq!(driver.wait_event()[0], 0);
+    let entries = (0..3).map(|n| driver.r32(driver.globals + 0x111a8 + n * 8) >> 4);
+    assert_eq!(entries.collect::<Vec<_>>(), [1, 40, 0]);
+    assert_eq!(driver.r32(q.stamp), 0);
+    resume(&driver);
+    // What was beside it counts as finished, and what had not begun runs.
+    driver.wait_stamp(&q, waiting.value);
+    assert_eq!((driver.result(&beside), driver.result(&waiting)), (0, 1));
+    driver.wait_stamp(&render.fragment, pair.fragment_value);
+    gate.store(true, Ordering::SeqCst);
+    machine.assert_clean();
+}
+
+#[test]
 fn what_waits_while_the_gpu_is_stopped_is_run_after_it() {
     let (machine, mut driver) = ready(&["read-only:job=1"]);
     let (mut bad, mut good) = (driver.queue(1), driver.queue(2));
