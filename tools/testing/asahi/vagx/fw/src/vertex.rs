@@ -27,8 +27,8 @@ const RESERVE: u64 = 0x1c;
 const HEAPMETA: u64 = 0x200;
 /// Bits of an address in a register that has flags above it.
 pub(crate) const ADDRESS: u64 = (1 << 40) - 1;
-/// What a command says for its layers is this flag and one less than their number.
-const RENDER_TARGET_MAX: u32 = 0x7fff;
+/// Bits of the register that hold one less than the number of layers; there may be 2048.
+const RENDER_TARGET_MAX: u32 = 0x7ff;
 
 /// A vertex command's own part.
 #[derive(Clone)]

@@ -114,3 +114,53 @@ fn what_is_not_a_capture_is_refused() {
     fs::write(dir.path().join("index.json"), "{}").unwrap();
     assert!(replay(dir.path(), &gpu, &options, &mut Vec::new()).is_err());
 }
+
+#[test]
+fn a_captured_render_runs_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::new();
+    let mut driver = Driver::new(&machine);
+    let mut cfg = config(&machine.gpu);
+    cfg.capture = Some(Capture::create(dir.path(), &cfg).unwrap());
+    machine.start(cfg);
+    driver.boot(&machine);
+    let mut q = driver.render_queue(1, 40, 9, 8);
+    driver.bind_buffer(&mut q);
+    let render = driver.submit_render(&machine, &mut q, 3);
+    driver.wait_stamp(&q.fragment, render.fragment_value);
+    machine.fw.take().unwrap().stop();
+    machine.assert_clean();
+
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(dir.path().join(name)).unwrap()).unwrap()
+    };
+    let (vertex, fragment) = (read("job-000001.json"), read("job-000002.json"));
+    assert_eq!(
+        (&vertex["pipe"], &fragment["pipe"]),
+        (&"vertex".into(), &"fragment".into())
+    );
+    let stream = format!("{:#x}", render.stream);
+    assert_eq!(vertex["vertex"]["vdm_ctrl_stream_base"], stream);
+    assert_eq!(vertex["compute"], serde_json::Value::Null);
+    assert_eq!(fragment["render"]["vertex"], vertex["vertex"]);
+    assert_eq!(fragment["render"]["fragment"]["bg"]["usc"], "0x4004");
+    assert_eq!(fragment["render"]["fragment"]["samples"], 1);
+
+    let gpu = FakeGpu::default();
+    let mut out = Vec::new();
+    let report = replay(dir.path(), &gpu, &ReplayOptions::default(), &mut out).unwrap();
+    let (jobs, failed, different) = (2, 0, 0);
+    let expected = ReplayReport {
+        jobs,
+        failed,
+        different,
+    };
+    assert_eq!(report, expected);
+    let text = String::from_utf8(out).unwrap();
+    assert!(
+        text.contains("job 1: done, VertexStats { blocks: 2, draws: 1, vertices: 3"),
+        "{text}"
+    );
+    let then = machine.gpu.renders.lock().unwrap();
+    assert_eq!(*gpu.renders.lock().unwrap(), *then);
+}

@@ -111,6 +111,20 @@ fn barriers_between_renders() {
 }
 
 #[test]
+fn the_next_vertex_half_overlaps_a_fragment_half() {
+    let (machine, mut driver, mut q) = ready(8);
+    let gate = Arc::new(AtomicBool::new(false));
+    *machine.gpu.gate.lock().unwrap() = Some(gate.clone());
+    driver.submit_render(&machine, &mut q, 3);
+    let second = driver.submit_render(&machine, &mut q, 3);
+    driver.wait_stamp(&q.vertex, second.vertex_value);
+    assert_eq!(driver.r32(q.fragment.stamp), 0);
+    gate.store(true, Ordering::SeqCst);
+    driver.wait_stamp(&q.fragment, second.fragment_value);
+    machine.assert_clean();
+}
+
+#[test]
 fn a_stream_that_is_not_mapped_is_a_fault() {
     let (machine, mut driver, mut q) = ready(8);
     let render = driver.render(&mut q, 3);

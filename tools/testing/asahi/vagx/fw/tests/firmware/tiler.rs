@@ -219,3 +219,51 @@ fn each_wrong_field_of_a_buffer_is_named() {
         assert_eq!(all.first().map(String::as_str), Some(want), "{all:?}");
     }
 }
+
+#[test]
+fn a_late_answer_is_not_for_the_next_wish() {
+    let (machine, mut driver, mut q) = ready(3);
+    driver.submit_render(&machine, &mut q, 10000);
+    let first = wait_for_growth(&mut driver, &q);
+    // Another client's fault ends the wait.
+    driver.client(2);
+    let mut other = driver.queue(5);
+    let job = driver.job(&mut other, 2, 7);
+    driver.w64(job.command + 0x78, 0x7_1234_5680);
+    driver.enqueue(&mut other, job.command);
+    driver.count(&other, 1);
+    driver.run(&machine, &mut other, 0);
+    assert_eq!(driver.wait_event()[0], 0);
+    driver.w32(driver.fw_status + 0x20, 0);
+    driver.w32(driver.fw_status + 0x30, 1);
+    driver.wait_stamp(&q.fragment, 0x100);
+    driver.events();
+
+    driver.submit_render(&machine, &mut q, 10000);
+    let second = wait_for_growth(&mut driver, &q);
+    assert_ne!(first, second);
+    driver.grow_ack(&machine, &q, first);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(driver.r32(q.vertex.stamp), 0x100);
+    driver.grow_ack(&machine, &q, second);
+    driver.wait_stamp(&q.fragment, 0x200);
+    machine.assert_clean();
+}
+
+#[test]
+fn a_heap_that_grows_while_it_is_in_use_is_told_in_the_block_control() {
+    let (machine, mut driver, mut q) = ready(3);
+    let render = driver.submit_render(&machine, &mut q, 10000);
+    let counter = wait_for_growth(&mut driver, &q);
+    driver.grow(&mut q, 5);
+    // BufferInfo is the firmware's while a render is under way.
+    driver.w32(q.info + 0x28, 12);
+    driver.w32(q.info + 0x30, 3);
+    driver.w32(q.info + 0x48, 11);
+    driver.grow_ack(&machine, &q, counter);
+    driver.wait_stamp(&q.fragment, render.fragment_value);
+    let info = [0x28, 0x30, 0x48].map(|offset| driver.r32(q.info + offset));
+    assert_eq!(info, [32, 8, 31]);
+    assert_eq!(driver.r32(q.stats + 0x8), 0);
+    machine.assert_clean();
+}
