@@ -43,6 +43,14 @@ impl Guarded {
         }
     }
 
+    /// What is there now.
+    pub fn content(&self) -> Vec<u8> {
+        (0..self.len)
+            // SAFETY: It lies in the mapping, which can be read if it was made so.
+            .map(|at| unsafe { (self.address() as *const u8).add(at).read_volatile() })
+            .collect()
+    }
+
     /// Where the content is.
     pub fn address(&self) -> u64 {
         self.start as u64 + PAGE - self.len as u64

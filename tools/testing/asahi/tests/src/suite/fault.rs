@@ -413,6 +413,8 @@ fn leaves_an_endless_job(device: &Device) -> Result<()> {
             lab.queue.submit(&commands, 0, &[])?;
         }
         std::thread::sleep(Duration::from_millis(200));
+        // What is dropped would be let go.
+        std::mem::forget(lab);
         Ok(())
     })?;
     let status = wait(pid, LIMIT)?.context("the client does not end")?;

@@ -27,6 +27,7 @@ pub struct Lab<'a> {
     map: Mapping,
     tables: u64,
     words: u64,
+    gates: Vec<Word>,
     _data: Bo<'a>,
 }
 
@@ -54,6 +55,7 @@ impl<'a> Lab<'a> {
             map: data.mmap()?,
             tables: 0,
             words: PAGES / 2 * PAGE,
+            gates: Vec::new(),
             _data: data,
         })
     }
@@ -96,8 +98,18 @@ impl<'a> Lab<'a> {
     /// A command that goes on until a word is not zero, and the word.
     pub fn gate(&mut self) -> Result<(CmdCompute, Word)> {
         let word = self.word(0)?;
+        self.gates.push(word);
         let command = self.gpu.command(&[gpu::wait(word.address())])?;
         Ok((command, word))
+    }
+}
+
+impl Drop for Lab<'_> {
+    /// A test that fails must not leave the GPU to the others with a program that does not end.
+    fn drop(&mut self) {
+        for &gate in &self.gates {
+            self.set(gate, 1);
+        }
     }
 }
 

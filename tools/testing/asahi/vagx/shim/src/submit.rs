@@ -141,13 +141,13 @@ fn compute(
         helper_data: command.helper_data,
         vm_slot: 1,
     };
-    timestamp(device, command.start)?;
+    timestamp(device, command.ts_start)?;
     let result = {
         let vm = queue.vm.read().unwrap_or_else(PoisonError::into_inner);
         let tell = Tell(std::env::var_os("VAGX_SHIM_TRACE").is_some());
         device.gpu.run_compute(&*vm, &job, &tell)
     };
-    timestamp(device, command.end)?;
+    timestamp(device, command.ts_end)?;
     match result {
         Ok(_) => (),
         Err(JobError::Fault(fault)) => failed(&fault.to_string()),
