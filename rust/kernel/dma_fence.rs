@@ -31,10 +31,8 @@ use crate::{
             AlwaysRefCounted, //
         },
         atomic::{
-            Acquire,
             Atomic,
-            Relaxed,
-            Release, //
+            Relaxed, //
         },
     },
     time::Jiffies,
@@ -379,19 +377,18 @@ pub trait FenceCallback: Send + 'static {
     ///
     /// This runs in any context, with the lock of the fence held and interrupts off. It must not
     /// sleep, nor drop anything whose destructor does, and it must not take locks that are held
-    /// anywhere with interrupts on. In particular it must not add a callback to the same fence, or
-    /// drop one that has not run yet. Usually it counts something down and queues work.
+    /// anywhere with interrupts on. In particular it must neither add a callback to the same fence
+    /// nor drop one of it. Usually it counts something down and queues work.
     fn signaled(self, fence: &Fence);
 }
 
 /// # Invariants
 ///
-/// `data` is initialized until `fired` is set.
+/// `data` is initialized until the callback runs.
 #[repr(C)]
 struct CbInner<T> {
     cb: Opaque<bindings::dma_fence_cb>,
     data: UnsafeCell<MaybeUninit<T>>,
-    fired: Atomic<bool>,
 }
 
 /// A callback that is not waiting for anything yet.
@@ -463,12 +460,11 @@ unsafe impl<T: FenceCallback> Sync for FenceCb<T> {}
 impl<T: FenceCallback> FenceCb<T> {
     /// Allocates the memory for a callback.
     pub fn new(data: T, flags: Flags) -> Result<Self> {
-        // INVARIANT: `data` is initialized, and `fired` not set.
+        // INVARIANT: `data` is initialized.
         Ok(Self(KBox::new(
             CbInner {
                 cb: Opaque::uninit(),
                 data: UnsafeCell::new(MaybeUninit::new(data)),
-                fired: Atomic::new(false),
             },
             flags,
         )?))
@@ -530,11 +526,8 @@ impl<T: FenceCallback> CbInner<T> {
         let this = unsafe { &*crate::container_of!(Opaque::cast_from(cb), Self, cb) };
 
         // SAFETY: By the type invariants, the data is initialized, as we are called only once.
+        // `ArmedCb` does not look at it before it has had the lock of the fence after us.
         let data = unsafe { (*this.data.get()).assume_init_read() };
-
-        // INVARIANT: From here on the data is gone. `this` may be freed by others at once, as may
-        // be done by what we call.
-        this.fired.store(true, Release);
 
         // SAFETY: The fence is referenced by whoever signals it.
         data.signaled(unsafe { Fence::from_raw(fence) });
@@ -544,7 +537,8 @@ impl<T: FenceCallback> CbInner<T> {
 /// A callback that waits for a fence, or has run.
 ///
 /// If it is dropped before the fence is signalled, the callback does not run any more, and its data
-/// is dropped. It may be dropped by the callback itself.
+/// is dropped. If the callback is just running, dropping this waits until it has returned, and so
+/// it must not be dropped by the callback itself.
 ///
 /// # Invariants
 ///
@@ -557,7 +551,7 @@ pub struct ArmedCb<T: FenceCallback> {
 // SAFETY: A callback can be removed from anywhere, and `T` is `Send`.
 unsafe impl<T: FenceCallback> Send for ArmedCb<T> {}
 
-// SAFETY: All that can be done with a reference is to look at atomics.
+// SAFETY: All that can be done with a reference is to look at the fence.
 unsafe impl<T: FenceCallback> Sync for ArmedCb<T> {}
 
 impl<T: FenceCallback> ArmedCb<T> {
@@ -571,22 +565,19 @@ impl<T: FenceCallback> Drop for ArmedCb<T> {
     fn drop(&mut self) {
         let inner = self.inner.as_ptr();
 
-        // The lock of the fence, which is needed for removing a callback, is held while callbacks
-        // run. So we must not take it if we are called by our own.
+        // Callbacks run with the lock of the fence held, which this takes. So it was either removed
+        // before it could run, or it has run to its end.
         //
-        // SAFETY: By the type invariants, it exists.
-        let pending = unsafe { !(*inner).fired.load(Acquire) }
-            // SAFETY: By the type invariants, it was added to this fence.
-            && unsafe {
-                bindings::dma_fence_remove_callback(
-                    self.fence.as_raw(),
-                    Opaque::cast_into(&raw const (*inner).cb),
-                )
-            };
+        // SAFETY: By the type invariants, it exists and was added to this fence.
+        let pending = unsafe {
+            bindings::dma_fence_remove_callback(
+                self.fence.as_raw(),
+                Opaque::cast_into(&raw const (*inner).cb),
+            )
+        };
 
-        // SAFETY: By the type invariants it is ours. It is not in the list of the fence: either it
-        // never was called and has just been removed, or it was taken out before it was called and
-        // has set `fired`, after which it does not touch this any more.
+        // SAFETY: By the type invariants it is ours. It is not in the list of the fence any more,
+        // and nobody is in its callback.
         let mut inner = unsafe { KBox::from_raw(inner) };
 
         if pending {
