@@ -157,7 +157,8 @@ pub trait Backend: Sized + Send + Unpin + 'static {
     /// Gives a job to the hardware, or finds that there is no room for it.
     ///
     /// If it returns [`Admission::Blocked`], it is called again for the same job later, unless
-    /// [`Backend::unblock`] is called before. An error stops the queue with that error.
+    /// [`Backend::unblock`] is called before. An error stops the queue with that error; the
+    /// hardware may have the job nevertheless, so that it is lost until [`Backend::is_done`].
     fn run(&mut self, queue: &Arc<JobQueue<Self>>, job: &mut Self::Job) -> Result<Admission>;
 
     /// The job that was blocked is not going to run. If the queue stands in line somewhere, it has
@@ -167,7 +168,10 @@ pub trait Backend: Sized + Send + Unpin + 'static {
     /// Returns whether the hardware is done with a job that it has.
     fn is_done(&self, job: &Self::Job) -> bool;
 
-    /// Takes back the room of a job that is done.
+    /// A job that the hardware has is given up, and nobody knows what becomes of it.
+    fn lost(&mut self, _job: &mut Self::Job) {}
+
+    /// Takes back the room of a job that is done, or whose hardware is gone.
     fn retire(&mut self, job: &mut Self::Job);
 
     /// The hardware has no job of the queue any more.
@@ -480,9 +484,11 @@ impl<T: Backend> Inner<T> {
                     return;
                 }
                 Err(error) => {
-                    job.finish(Some(error));
+                    self.active = true;
                     self.dead = Some(error);
+                    self.lose(job, error);
                     self.cancel(queue, ECANCELED);
+                    self.retire();
                     return;
                 }
             }
@@ -537,14 +543,20 @@ impl<T: Backend> Inner<T> {
             Verdict::Fail => {
                 self.dead.get_or_insert(T::STOPPED);
                 let mut error = ETIMEDOUT;
-                while let Some(mut job) = self.running.pop_front() {
-                    job.set_error(error);
-                    job.signal();
-                    self.lost.push_back(job);
+                while let Some(job) = self.running.pop_front() {
+                    self.lose(job, error);
                     error = ECANCELED;
                 }
             }
         }
+    }
+
+    /// Signals a job's fence, and keeps the job until the hardware is done with it.
+    fn lose(&mut self, mut job: ListArc<Job<T>>, error: Error) {
+        self.backend.lost(job.data_mut());
+        job.set_error(error);
+        job.signal();
+        self.lost.push_back(job);
     }
 
     /// Fails the jobs that have not started.

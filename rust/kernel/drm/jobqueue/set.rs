@@ -85,9 +85,9 @@ impl<T: Backend> QueueSet<T> {
 
 /// A line of queues that wait for something of the device of which there is not enough for all.
 ///
-/// A queue stands in one line at a time. Who finds nothing gets in line and looks *again*, because
-/// something may have come free in between; who gives something back wakes the first in line. Who
-/// was woken and does not take what has come free wakes the next.
+/// A queue stands in one line at a time. Who gives something back wakes the first in line, which
+/// leaves the line by that. Who was woken, or was first in line and leaves, wakes the next one when
+/// it has what it needs or does not need it any more, because there may be enough for both.
 #[pin_data(PinnedDrop)]
 pub struct WaitList<T: Backend> {
     #[pin]
@@ -110,20 +110,63 @@ impl<T: Backend> WaitList<T> {
         core::ptr::from_ref(self).addr()
     }
 
-    /// Puts a queue, which must be in no other line, at the end of this one. If it has been there
-    /// and was woken in vain, it goes to its front `again`.
-    pub fn join(&self, queue: &Arc<JobQueue<T>>, again: bool) {
-        // If this fails, the queue is in line, or is just being woken.
-        if let Ok(member) = ListArc::try_from_arc(queue.clone()) {
-            let mut line = self.line.lock();
-
-            queue.line.store(self.address(), Relaxed);
-            if again {
-                line.push_front(member);
-            } else {
-                line.push_back(member);
+    /// Takes something for a queue that others may be waiting for, too, or puts it in line.
+    ///
+    /// `attempt` returns `None` when there is nothing. The queue must not be in another line. If it
+    /// has been in this one and was `woken`, it is its turn; otherwise it is, if nobody is in line.
+    pub fn claim<R, E>(
+        &self,
+        queue: &Arc<JobQueue<T>>,
+        woken: bool,
+        mut attempt: impl FnMut() -> Result<Option<R>, E>,
+    ) -> Result<Option<R>, E> {
+        if woken || self.is_empty() {
+            let ret = attempt();
+            if !matches!(ret, Ok(None)) {
+                return ret;
             }
         }
+        if !self.join(queue, woken) {
+            return Ok(None);
+        }
+
+        // What has come free before the queue was in line has woken nobody.
+        let ret = attempt();
+        if !matches!(ret, Ok(None)) && !self.leave(queue) {
+            // It has been woken for something else that has come free.
+            self.wake_one();
+        }
+        ret
+    }
+
+    /// Puts a queue, which must be in no other line, at the end of this one or, if it was woken in
+    /// vain, at its front. Returns whether it is the first one.
+    fn join(&self, queue: &Arc<JobQueue<T>>, woken: bool) -> bool {
+        // If this fails, the queue is just being woken.
+        let Ok(member) = ListArc::try_from_arc(queue.clone()) else {
+            return false;
+        };
+        let mut line = self.line.lock();
+        let first = woken || line.is_empty();
+
+        queue.line.store(self.address(), Relaxed);
+        if woken {
+            line.push_front(member);
+        } else {
+            line.push_back(member);
+        }
+        first
+    }
+
+    /// Returns whether nobody is in line.
+    pub fn is_empty(&self) -> bool {
+        self.line.lock().is_empty()
+    }
+
+    /// Returns whether a queue is in line.
+    pub fn has(&self, queue: &JobQueue<T>) -> bool {
+        let _line = self.line.lock();
+        queue.line.load(Relaxed) == self.address()
     }
 
     /// Takes a queue out of the line. Returns whether it was in there; if not, it has been woken.

@@ -82,24 +82,6 @@ impl FenceNames for FakeNames {
     const TIMELINE: &'static CStr = c"fake";
 }
 
-impl Fake {
-    fn sit(&mut self, queue: &Arc<JobQueue<Fake>>) -> bool {
-        let hardware = &self.hardware;
-        if self.seat.is_some() {
-            return true;
-        }
-        if hardware.seats.fetch_sub(1, Relaxed) > 0 {
-            self.seat = Some(Seat {
-                hardware: hardware.clone(),
-                _queue: queue.clone(),
-            });
-            return true;
-        }
-        hardware.seats.fetch_add(1, Relaxed);
-        false
-    }
-}
-
 impl Backend for Fake {
     type Job = FakeJob;
     type Names = FakeNames;
@@ -107,40 +89,47 @@ impl Backend for Fake {
     type Probe = Arc<Hardware>;
 
     fn workqueue() -> &'static Queue {
-        workqueue::system()
+        workqueue::system_highpri()
     }
 
     fn run(&mut self, queue: &Arc<JobQueue<Self>>, job: &mut FakeJob) -> Result<Admission> {
-        let again = self.in_line && !self.hardware.line.clone().leave(queue);
-        self.in_line = false;
-
-        if self.used >= self.hardware.room {
+        let hardware = self.hardware.clone();
+        if self.used >= hardware.room {
             return Ok(Admission::Blocked);
         }
-        if !self.sit(queue) {
-            self.hardware.line.join(queue, again);
-            if !self.sit(queue) {
-                self.in_line = true;
-                return Ok(Admission::Blocked);
-            }
-            self.hardware.line.leave(queue);
+        if self.in_line && hardware.line.has(queue) {
+            return Ok(Admission::Blocked);
         }
+        let woken = core::mem::take(&mut self.in_line);
+        if self.seat.is_none() {
+            self.seat = hardware
+                .line
+                .claim(queue, woken, || Ok::<_, Error>(hardware.sit(queue)))?;
+            self.in_line = self.seat.is_none();
+        }
+        if self.in_line {
+            return Ok(Admission::Blocked);
+        }
+        if woken {
+            hardware.line.wake_one();
+        }
+        self.used += 1;
         if job.number == 0 {
             return Err(EIO);
         }
-        self.used += 1;
         self.hardware.started.store(job.number, Relaxed);
         Ok(Admission::Running)
     }
 
     fn unblock(&mut self, queue: &Arc<JobQueue<Self>>) {
-        if core::mem::take(&mut self.in_line) && !self.hardware.line.leave(queue) {
+        if core::mem::take(&mut self.in_line) {
+            self.hardware.line.leave(queue);
             self.hardware.line.wake_one();
         }
     }
 
     fn is_done(&self, job: &FakeJob) -> bool {
-        job.number <= self.hardware.done.load(Relaxed)
+        job.number != 0 && job.number <= self.hardware.done.load(Relaxed)
     }
 
     fn retire(&mut self, _job: &mut FakeJob) {
@@ -197,6 +186,17 @@ impl Hardware {
             in_line: false,
         };
         JobQueue::new(fake, &self.set)
+    }
+
+    fn sit(self: &Arc<Self>, queue: &Arc<JobQueue<Fake>>) -> Option<Seat> {
+        if self.seats.fetch_sub(1, Relaxed) > 0 {
+            return Some(Seat {
+                hardware: self.clone(),
+                _queue: queue.clone(),
+            });
+        }
+        self.seats.fetch_add(1, Relaxed);
+        None
     }
 
     fn submit(
@@ -394,6 +394,11 @@ mod tests {
 
         assert_eq!(fence.status(), Some(Err(EIO)));
         assert_eq!(queue.check(), Err(EIO));
+        // Nobody knows whether the hardware has it.
+        fsleep(Delta::from_millis(10));
+        assert_eq!(hardware.dropped.load(Relaxed), 0);
+        hardware.set.kill(ENODEV);
+        assert!(soon(|| hardware.dropped.load(Relaxed) == 1));
         Ok(())
     }
 
