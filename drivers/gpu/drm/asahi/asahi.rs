@@ -19,7 +19,6 @@ mod gem;
 mod gpu;
 mod hw;
 mod initdata;
-mod job;
 mod mmu;
 mod object;
 mod queue;

@@ -7,32 +7,36 @@
 //! [`STAMP_STEP`] from command to command, and the firmware then flags the slot on the event
 //! channel.
 //!
-//! Whoever has work under way holds an [`EventSlot`] and is called back as [`EventHandler`].
+//! A queue that has work under way holds an [`EventSlot`] for each of its work queues, and is told.
 //!
 //! # Locks
 //!
-//! `EventManager::table` is a leaf: handlers are called without it.
+//! `EventManager::table` is a leaf: queues are told without it.
 
 use kernel::{
     fmt,
-    new_condvar,
     new_mutex,
     prelude::*,
     sync::{
         barrier,
         Arc,
-        CondVar,
-        CondVarTimeoutResult,
         Mutex, //
-    },
-    time::msecs_to_jiffies, //
+    }, //
 };
 
 use crate::{
     alloc::KernelHeaps,
-    channel::PipeType,
+    channel::{
+        PipeType,
+        PIPE_TYPES, //
+    },
     fault::FaultInfo,
-    object::GpuArray, //
+    object::GpuArray,
+    queue::sched::{
+        self,
+        Line,
+        Scheduler, //
+    }, //
 };
 
 /// Number of event slots.
@@ -40,9 +44,6 @@ pub(crate) const NUM_EVENTS: usize = 128;
 
 /// What a stamp grows by with each command. The firmware uses the bits below itself.
 pub(crate) const STAMP_STEP: u32 = 0x100;
-
-/// How long to wait for a slot.
-const SLOT_TIMEOUT_MS: u32 = 5000;
 
 /// Why work failed.
 #[derive(Clone, Copy)]
@@ -53,8 +54,6 @@ pub(crate) enum WorkError {
     Fault(FaultInfo),
     /// It was under way when other work failed.
     Killed,
-    /// There is no GPU any more.
-    NoDevice,
     /// The firmware gave up on it, with this type of error.
     ChannelError(u32),
     /// The firmware did not say why.
@@ -65,10 +64,8 @@ impl From<WorkError> for Error {
     fn from(error: WorkError) -> Error {
         match error {
             WorkError::Timeout => ETIMEDOUT,
-            WorkError::Fault(_) | WorkError::ChannelError(_) => EIO,
+            WorkError::Fault(_) | WorkError::ChannelError(_) | WorkError::Unknown => EIO,
             WorkError::Killed => ECANCELED,
-            WorkError::NoDevice => ENODEV,
-            WorkError::Unknown => ENODATA,
         }
     }
 }
@@ -79,7 +76,6 @@ impl fmt::Display for WorkError {
             Self::Timeout => f.write_str("timeout"),
             Self::Fault(info) => f.write_fmt(fmt!("fault: {}", info)),
             Self::Killed => f.write_str("killed"),
-            Self::NoDevice => f.write_str("no device"),
             Self::ChannelError(kind) => f.write_fmt(fmt!("channel error {}", kind)),
             Self::Unknown => f.write_str("unknown error"),
         }
@@ -93,30 +89,12 @@ pub(crate) struct Recover {
     pub(crate) queue_info: u64,
 }
 
-/// Who has an event slot.
-///
-/// The functions are called from the worker that receives messages of the firmware, one at a time.
-/// They may sleep for a lock, but must not wait for the firmware, and must not allocate memory in a
-/// way that waits for other work of the GPU.
-pub(crate) trait EventHandler: Send + Sync {
-    /// The slot was flagged, and its stamp has this value now. There may be nothing new.
-    fn signal(&self, slot: u32, stamp: u32);
-
-    /// Work with stamps up to `value` failed. [`None`] is all that the firmware works on.
-    ///
-    /// If the firmware is to go on with the queue after an error of its channel, the queue is
-    /// returned.
-    fn error(&self, slot: u32, value: Option<u32>, error: WorkError) -> Option<Recover>;
-
-    /// The GPU is gone. No other function is called after this one.
-    fn kill(&self, error: WorkError);
-}
-
 struct Table {
-    handlers: [Option<Arc<dyn EventHandler>>; NUM_EVENTS],
+    queues: [Option<Arc<Scheduler>>; NUM_EVENTS],
+    /// One bit for each slot that is free.
+    free: u128,
     /// Slots are handed out round-robin, so that a late event seldom hits a new owner.
-    next: usize,
-    dead: bool,
+    next: u32,
 }
 
 /// All event slots.
@@ -126,8 +104,7 @@ pub(crate) struct EventManager {
     fw_stamps: GpuArray<u32>,
     #[pin]
     table: Mutex<Table>,
-    #[pin]
-    freed: CondVar,
+    line: Arc<Line>,
 }
 
 /// An event slot in use.
@@ -136,8 +113,27 @@ pub(crate) struct EventSlot {
     slot: usize,
 }
 
+/// Some event slots, at most one for each kind of work.
+pub(crate) type EventSlots = [Option<EventSlot>; PIPE_TYPES];
+
+impl Table {
+    /// Takes a slot, if there is one.
+    fn take(&mut self, queue: &Arc<Scheduler>) -> Option<usize> {
+        if self.free == 0 {
+            return None;
+        }
+        let slot = (self.next + self.free.rotate_right(self.next).trailing_zeros()) % u128::BITS;
+
+        self.free &= !(1 << slot);
+        self.next = (slot + 1) % u128::BITS;
+        let slot = slot as usize;
+        *self.queues.get_mut(slot)? = Some(queue.clone());
+        Some(slot)
+    }
+}
+
 impl EventManager {
-    pub(crate) fn new(heaps: &KernelHeaps) -> Result<Arc<Self>> {
+    pub(crate) fn new(heaps: &KernelHeaps, line: Arc<Line>) -> Result<Arc<Self>> {
         let stamps = GpuArray::zeroed(&heaps.shared, NUM_EVENTS)?;
         let fw_stamps = GpuArray::zeroed(&heaps.private, NUM_EVENTS)?;
 
@@ -146,97 +142,67 @@ impl EventManager {
                 stamps,
                 fw_stamps,
                 table <- new_mutex!(Table {
-                    handlers: [const { None }; NUM_EVENTS],
+                    queues: [const { None }; NUM_EVENTS],
+                    free: u128::MAX,
                     next: 0,
-                    dead: false,
                 }),
-                freed <- new_condvar!(),
+                line,
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Takes a slot, if there is a free one. Otherwise fails with [`EBUSY`].
-    fn try_alloc(
-        self: &Arc<Self>,
-        table: &mut Table,
-        handler: &Arc<dyn EventHandler>,
-    ) -> Result<EventSlot> {
-        if table.dead {
-            return Err(ENODEV);
-        }
-
-        let slot = (0..NUM_EVENTS)
-            .map(|i| (table.next + i) % NUM_EVENTS)
-            .find(|slot| matches!(table.handlers.get(*slot), Some(None)))
-            .ok_or(EBUSY)?;
-
-        *table.handlers.get_mut(slot).ok_or(EBUSY)? = Some(handler.clone());
-        table.next = slot + 1;
-        Ok(EventSlot {
-            manager: self.clone(),
-            slot,
-        })
+    /// Who waits for a slot.
+    pub(crate) fn line(&self) -> &Arc<Line> {
+        &self.line
     }
 
-    /// Takes a slot. When all are in use, this waits for one; the wait can be interrupted by a
-    /// signal and gives up with [`EBUSY`] after some seconds.
-    pub(crate) fn alloc(self: &Arc<Self>, handler: Arc<dyn EventHandler>) -> Result<EventSlot> {
-        let mut left = msecs_to_jiffies(SLOT_TIMEOUT_MS);
+    /// Takes `count` slots for a queue, or none if there are not as many.
+    pub(crate) fn try_take(
+        self: &Arc<Self>,
+        queue: &Arc<Scheduler>,
+        count: usize,
+    ) -> Option<EventSlots> {
+        let mut slots = [const { None }; PIPE_TYPES];
         let mut table = self.table.lock();
 
-        loop {
-            match self.try_alloc(&mut table, &handler) {
-                Err(e) if e == EBUSY => {}
-                ret => return ret,
-            }
-            match self.freed.wait_interruptible_timeout(&mut table, left) {
-                CondVarTimeoutResult::Woken { jiffies } => left = jiffies,
-                CondVarTimeoutResult::Signal { .. } => return Err(ERESTARTSYS),
-                CondVarTimeoutResult::Timeout => {
-                    pr_warn!("asahi: timed out waiting for an event slot\n");
-                    return Err(EBUSY);
-                }
-            }
+        // CAST: There are 128.
+        if (table.free.count_ones() as usize) < count {
+            return None;
         }
+        for slot in slots.iter_mut().take(count) {
+            *slot = table.take(queue).map(|slot| EventSlot {
+                manager: self.clone(),
+                slot,
+            });
+        }
+        Some(slots)
     }
 
-    /// The handler of a slot that the firmware named.
-    fn handler(&self, slot: u32) -> Option<Arc<dyn EventHandler>> {
+    /// The queue that has a slot which the firmware named.
+    fn queue(&self, slot: u32) -> Option<Arc<Scheduler>> {
         let slot = usize::try_from(slot).ok()?;
 
-        self.table.lock().handlers.get(slot)?.clone()
+        self.table.lock().queues.get(slot)?.clone()
     }
 
-    /// The firmware flagged a slot.
+    /// The firmware flagged a slot. There may be nothing new.
     pub(crate) fn signal(&self, slot: u32) {
-        let Some(handler) = self.handler(slot) else {
+        let Some(queue) = self.queue(slot) else {
             return;
         };
 
-        // CAST: There is a handler, so the number is one of a slot.
+        // CAST: The slot has an owner, so the number is one of a slot.
         if let Ok(stamp) = self.stamps.read(slot as usize) {
             // What the work has written comes before its stamp.
             barrier::dma_mb(barrier::Read);
-            handler.signal(slot, stamp);
+            sched::progress(&queue, slot, stamp);
         }
     }
 
-    /// The firmware said that work of a slot failed.
-    pub(crate) fn error(&self, slot: u32, value: Option<u32>, error: WorkError) -> Option<Recover> {
-        self.handler(slot)?.error(slot, value, error)
-    }
-
-    /// There is no GPU any more. Fails everything that is under way, and hands out no more slots.
-    pub(crate) fn kill(&self, error: WorkError) {
-        self.table.lock().dead = true;
-
-        for slot in 0..NUM_EVENTS as u32 {
-            if let Some(handler) = self.handler(slot) {
-                handler.kill(error);
-            }
-        }
-        self.freed.notify_all();
+    /// The firmware said that work of a slot failed, up to a stamp value.
+    pub(crate) fn error(&self, slot: u32, value: u32, error: WorkError) -> Option<Recover> {
+        sched::fail(&self.queue(slot)?, slot, value, error)
     }
 }
 
@@ -268,14 +234,15 @@ impl EventSlot {
 impl Drop for EventSlot {
     fn drop(&mut self) {
         let mut table = self.manager.table.lock();
-        let handler = table
-            .handlers
+        let queue = table
+            .queues
             .get_mut(self.slot)
-            .and_then(|slot| slot.take());
+            .and_then(|queue| queue.take());
 
+        table.free |= 1 << self.slot;
         drop(table);
-        // The handler may be dropped here, which must not happen with the lock held.
-        drop(handler);
-        self.manager.freed.notify_one();
+        // The queue may go away here, which must not happen with the lock held.
+        drop(queue);
+        self.manager.line.wake_one();
     }
 }

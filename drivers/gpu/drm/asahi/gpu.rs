@@ -13,7 +13,9 @@ use kernel::{
         Bound,
         Device, //
     },
+    drm::jobqueue::QueueSet,
     new_mutex,
+    new_work,
     prelude::*,
     soc::apple::rtkit::Sender,
     sync::{
@@ -32,6 +34,11 @@ use kernel::{
         Delta,
         Instant,
         Monotonic, //
+    },
+    workqueue::{
+        impl_has_work,
+        Work,
+        WorkItem, //
     }, //
 };
 
@@ -78,8 +85,19 @@ use crate::{
         uat::Uat,
         VaSpace, //
     },
+    queue::{
+        sched::{
+            Hardware,
+            Line, //
+        },
+        tiler::{
+            GrowRequest,
+            TilerSlots, //
+        }, //
+    },
     regs::SgxDevres,
-    rx::RxChannels, //
+    rx::RxChannels,
+    worker, //
 };
 
 /// The firmware's endpoint for initialisation and notifications.
@@ -110,8 +128,17 @@ const PENDING_STAMPS: usize = 256;
 /// How long the firmware may take to halt after a fault.
 const HALT_TIMEOUT: Delta = Delta::from_millis(100);
 
-/// How much of the firmware's private memory may wait for a flush of its cache.
+/// How much of the firmware's private memory may wait for a flush of its cache, before a worker
+/// has it flushed.
 const RECLAIM_BYTES: usize = 4 << 20;
+
+/// How much of it may, before a submission waits for that.
+const RECLAIM_BYTES_HARD: usize = 64 << 20;
+
+/// Work of the GPU: buffers are to grow.
+const WORK_GROW: u64 = 0;
+/// Work of the GPU: the firmware's cache is to be flushed.
+const WORK_RECLAIM: u64 = 1;
 
 /// What user space may know about the GPU.
 pub(crate) struct GpuParams {
@@ -162,12 +189,50 @@ pub(crate) struct Gpu {
     /// Serialises flushes of the firmware's cache for the heaps' sake.
     #[pin]
     flush: Mutex<()>,
+    /// Serialises asking the firmware whether it is alive.
+    #[pin]
+    check: Mutex<()>,
+    #[pin]
+    grow: Work<Self, WORK_GROW>,
+    #[pin]
+    reclaim: Work<Self, WORK_RECLAIM>,
+    /// How many halts of the firmware have been dealt with.
+    halts: Atomic<u32>,
+    /// All queues that have work.
+    queues: Arc<QueueSet<Hardware>>,
+    /// Queues that wait for a slot for their address space.
+    vm_line: Arc<Line>,
+    tiler_slots: Arc<TilerSlots>,
     events: Arc<EventManager>,
     initdata: InitDataTree,
     timestamps: Arc<VaSpace>,
     rtkit_buffers: Arc<VaSpace>,
     heaps: KernelHeaps,
     uat: Uat,
+}
+
+impl_has_work! {
+    impl HasWork<Self, WORK_GROW> for Gpu { self.grow }
+    impl HasWork<Self, WORK_RECLAIM> for Gpu { self.reclaim }
+}
+
+impl WorkItem<WORK_GROW> for Gpu {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        while let Some((request, owner)) = this.tiler_slots.next_request() {
+            owner.grow(&this, request.vm_slot, request.slot, request.counter);
+        }
+    }
+}
+
+impl WorkItem<WORK_RECLAIM> for Gpu {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        // If it fails, the memory waits for the next time.
+        let _ = this.destroy_context(ContextRef::NONE);
+    }
 }
 
 /// One submission that is under way. The GPU stays powered as long as there is one.
@@ -186,7 +251,9 @@ impl Gpu {
         let blobs = Blobs::load(dev, abi)?;
         let uat = Uat::new(dev, hw.uat_oas)?;
         let heaps = KernelHeaps::new(uat.kernel())?;
-        let events = EventManager::new(&heaps)?;
+        let events = EventManager::new(&heaps, Line::new()?)?;
+        let vm_line = Line::new()?;
+        uat.set_slot_listener(vm_line.clone());
         let rx = RxChannels::new(&heaps)?;
         let fwctl = FwCtlRing::new_fwctl(&heaps)?;
         let device_control = DeviceControl::new(&heaps)?;
@@ -244,6 +311,13 @@ impl Gpu {
                 fwctl_ring <- new_mutex!(Some(fwctl)),
                 rx <- new_mutex!(rx),
                 flush <- new_mutex!(()),
+                check <- new_mutex!(()),
+                grow <- new_work!("asahi::Gpu::grow"),
+                reclaim <- new_work!("asahi::Gpu::reclaim"),
+                halts: Atomic::new(0),
+                queues: QueueSet::new()?,
+                vm_line,
+                tiler_slots: TilerSlots::new(Line::new()?)?,
                 events,
                 initdata,
                 timestamps: VaSpace::new(kernel_va::TIMESTAMP)?,
@@ -278,6 +352,21 @@ impl Gpu {
     /// The event slots.
     pub(crate) fn events(&self) -> &Arc<EventManager> {
         &self.events
+    }
+
+    /// All queues that have work.
+    pub(crate) fn queues(&self) -> &Arc<QueueSet<Hardware>> {
+        &self.queues
+    }
+
+    /// Who waits for a slot for an address space.
+    pub(crate) fn vm_line(&self) -> &Line {
+        &self.vm_line
+    }
+
+    /// The slots for tiler buffers.
+    pub(crate) fn tiler_slots(&self) -> &Arc<TilerSlots> {
+        &self.tiler_slots
     }
 
     /// The MMU.
@@ -365,7 +454,36 @@ impl Gpu {
             return;
         }
         self.uat.close();
-        self.events.kill(WorkError::NoDevice);
+        self.queues.kill(ENODEV);
+    }
+
+    /// Asks the firmware whether it is alive, because work takes too long. If there is no answer,
+    /// the GPU is dead from then on.
+    ///
+    /// This waits for the firmware, but allocates nothing, and takes no lock under which others do.
+    pub(crate) fn check_firmware(&self) -> bool {
+        let _guard = self.check.lock();
+        let Ok(sender) = self.sender() else {
+            return false;
+        };
+
+        if fw_read!(self.initdata.fw_status, .halted) != 0 {
+            // It says that it has halted, but has not said why.
+            self.fail_pending(None, WorkError::Unknown);
+            self.resume();
+        }
+
+        // Any message would do. This one makes it flush its cache.
+        let msg = DeviceControlMsg::destroy_context(self.abi, ContextRef::NONE);
+        if self.device_control.send(&self.dev, sender, msg).is_ok() {
+            return true;
+        }
+        dev_err!(
+            self.dev,
+            "the firmware does not answer any more, all work fails\n"
+        );
+        self.kill();
+        false
     }
 
     /// Begins a submission: the GPU is woken, and stays awake until the guard is dropped.
@@ -432,16 +550,28 @@ impl Gpu {
         ret
     }
 
-    /// Flushes the firmware's cache if much memory waits for that.
-    pub(crate) fn reclaim(&self) {
-        if self.heaps.dead_bytes() > RECLAIM_BYTES {
-            // If it fails, the memory waits for the next time.
+    /// Has the firmware's cache flushed if much memory waits for that.
+    ///
+    /// That is usually left to a worker, so that submissions do not wait for the firmware. Only if
+    /// the worker does not keep up, they do.
+    pub(crate) fn reclaim(self: &Arc<Self>) {
+        let dead = self.heaps.dead_bytes();
+
+        if dead > RECLAIM_BYTES_HARD {
             let _ = self.destroy_context(ContextRef::NONE);
+        } else if dead > RECLAIM_BYTES {
+            // It is fine if it is on its way already.
+            let _ = worker::queue().enqueue::<_, WORK_RECLAIM>(self.clone());
         }
     }
 
+    /// Sends a message to the firmware without waiting for anything but room in the channel.
+    pub(crate) fn post(&self, msg: DeviceControlMsg) -> Result {
+        self.device_control.post(&self.dev, self.sender()?, msg)
+    }
+
     /// Looks at what the firmware has written to its channels.
-    pub(crate) fn poll(&self, dev: &Device<Bound>, sgx: &SgxDevres) {
+    pub(crate) fn poll(self: &Arc<Self>, dev: &Device<Bound>, sgx: &SgxDevres) {
         self.rx.lock().poll(dev, |event| match event {
             Event::Flag { slots } => {
                 for (word, bits) in slots.into_iter().enumerate() {
@@ -455,6 +585,9 @@ impl Gpu {
                 dev_err!(dev, "GPU fault\n");
                 self.fail_pending(None, self.fault(dev, sgx).unwrap_or(WorkError::Unknown));
                 self.resume();
+            }
+            Event::Timeout { counter, .. } if self.is_past_halt(counter) => {
+                dev_dbg!(dev, "GPU timeout {} was dealt with\n", counter)
             }
             Event::Timeout { counter, slot } => {
                 dev_err!(dev, "GPU timeout {} of event slot {}\n", counter, slot);
@@ -486,17 +619,35 @@ impl Gpu {
                 vm_slot,
                 buffer_slot,
                 counter,
-            } => dev_err!(
-                dev,
-                "the tiler heap {} of address space slot {} is full ({})\n",
-                buffer_slot,
+            } => self.grow_tiler_buffer(GrowRequest {
                 vm_slot,
-                counter
-            ),
+                slot: buffer_slot,
+                counter,
+            }),
             Event::Unknown(kind) => {
                 dev_warn!(dev, "the firmware sent an unknown event {:#x}\n", kind)
             }
         });
+    }
+
+    /// Returns whether an event is from before a halt that has been dealt with.
+    fn is_past_halt(&self, counter: u32) -> bool {
+        // The counter wraps around.
+        (counter.wrapping_sub(self.halts.load(Relaxed)) as i32) < 0
+    }
+
+    /// The firmware wants a tiler buffer to grow. A worker sees to that.
+    fn grow_tiler_buffer(self: &Arc<Self>, request: GrowRequest) {
+        if self.tiler_slots.request(request) {
+            // It is fine if it is on its way already.
+            let _ = worker::queue().enqueue::<_, WORK_GROW>(self.clone());
+        } else {
+            dev_err!(
+                self.dev,
+                "the firmware wants the tiler buffer {} to grow, which is not in use\n",
+                request.slot
+            );
+        }
     }
 
     /// Reads and tells what the MMU knows about a fault.
@@ -539,7 +690,7 @@ impl Gpu {
                 value,
                 error
             );
-            let _ = self.events.error(slot, Some(value), error);
+            let _ = self.events.error(slot, value, error);
             let _ = globals.set(offset, 0u32);
             let _ = globals.set(offset + size_of::<u32>(), 0u32);
         }
@@ -561,6 +712,9 @@ impl Gpu {
             channel::poll_sleep(start);
         }
 
+        // CAST: Events have the low half of the count.
+        self.halts
+            .store(fw_read!(status, .halt_count) as u32, Relaxed);
         fw_write!(status, .halted, 0);
         kernel::sync::barrier::dma_mb(kernel::sync::barrier::Write);
         fw_write!(status, .resume, 1);
@@ -573,10 +727,9 @@ impl Gpu {
 
     /// The firmware gave up on a command.
     fn channel_error(&self, error: WorkError, slot: u32, value: u32) {
-        let Some(recover) = self.events.error(slot, Some(value), error) else {
+        let Some(recover) = self.events.error(slot, value, error) else {
             return;
         };
-        let Ok(sender) = self.sender() else { return };
         let msg = DeviceControlMsg::recover_channel(
             self.abi,
             recover.pipe as u32,
@@ -584,7 +737,7 @@ impl Gpu {
             value,
         );
 
-        if self.device_control.post(&self.dev, sender, msg).is_err() {
+        if self.post(msg).is_err() {
             dev_err!(
                 self.dev,
                 "cannot let the queue of event slot {} go on\n",

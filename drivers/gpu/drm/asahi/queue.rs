@@ -8,14 +8,9 @@
 //! fence to the out-syncs.
 
 use kernel::{
-    dma_fence::{
-        FenceContext,
-        FenceSlot, //
-    },
     new_mutex,
     prelude::*,
     sync::{
-        aref::ARef,
         Arc,
         Mutex, //
     },
@@ -23,45 +18,39 @@ use kernel::{
 };
 
 use crate::{
-    fence::{
-        Names,
-        PreparedWaits, //
-    },
+    channel::PIPE_TYPES,
     file::{
         object::TimestampBuffer,
         sync::Syncs, //
     },
     gpu::Gpu,
-    job::{
-        Job,
-        Resources, //
-    },
-    vm::Vm,
-    workqueue::{
-        Batch,
-        Tail, //
-    }, //
+    vm::Vm, //
 };
 
 pub(crate) mod cmdbuf;
 pub(crate) mod compute;
 mod memory;
+pub(crate) mod place;
 pub(crate) mod sched;
+pub(crate) mod tiler;
+mod work;
 
 use cmdbuf::{
-    Barrier,
     Command,
     CommandBuffer, //
 };
-use compute::{
-    BuiltCommand,
+use memory::Memory;
+use place::{
     Context,
-    Place,
+    Ordinal,
     UserTimestamp,
     UserTimestamps, //
 };
-use memory::Memory;
-use sched::Scheduler;
+use sched::{
+    Hardware,
+    Scheduler, //
+};
+use work::Work;
 
 /// Finds the timestamp object with a number.
 type FindTimestamps<'a> = &'a dyn Fn(u32) -> Result<Arc<TimestampBuffer>>;
@@ -104,10 +93,12 @@ impl Priority {
 }
 
 /// What is changed by one submission after the other.
+#[derive(Clone, Copy, Default)]
 struct Order {
-    fences: FenceContext<Names>,
     /// The number of compute commands so far.
-    seq: u64,
+    computes: u64,
+    /// The number of firmware commands so far.
+    counter: u64,
 }
 
 /// A client's queue.
@@ -115,8 +106,8 @@ struct Order {
 pub(crate) struct Queue {
     id: u32,
     usc_exec_base: u64,
-    /// The address of the firmware's structure for the compute queue.
-    queue_info: u64,
+    /// The addresses of the firmware's structures for the work queues, in the order of pipes.
+    infos: [u64; PIPE_TYPES],
     /// The address of the queue's notifier.
     notifier: u64,
     scheduler: Arc<Scheduler>,
@@ -138,23 +129,20 @@ impl Queue {
         gpu.reclaim();
         let id = gpu.next_id();
         let memory = Memory::new(gpu, vm, id, priority.level())?;
-        let queue_info = memory.compute.info_va();
+        let infos = memory.queues.each_ref().map(|queue| queue.info_va());
         let notifier = memory.notifier.gpu_va();
-        let scheduler = Scheduler::new(memory)?;
+        let scheduler = Scheduler::new(Hardware::new(memory), gpu.queues())?;
 
         Arc::pin_init(
             pin_init!(Self {
                 id,
                 usc_exec_base,
-                queue_info,
+                infos,
                 notifier,
                 scheduler,
                 vm: vm.clone(),
                 gpu: gpu.clone(),
-                order <- new_mutex!(Order {
-                    fences: FenceContext::new(),
-                    seq: 0,
-                }),
+                order <- new_mutex!(Order::default()),
             }),
             GFP_KERNEL,
         )
@@ -168,112 +156,70 @@ impl Queue {
         find_timestamps: FindTimestamps<'_>,
     ) -> Result {
         self.gpu.check_alive()?;
-        if buffer.renders() != 0 {
-            return Err(EOPNOTSUPP);
-        }
+        self.scheduler.check()?;
         self.gpu.reclaim();
 
+        let (in_fences, out_syncs) = syncs.split();
         let mut order = self.order.lock();
-        let reservation = self.scheduler.reserve()?;
-        let tail = reservation.compute_tail().ok_or(ENODEV)?;
-        let vm_slot = self.vm.space().bind_slot()?;
-        let op = self.gpu.start_op()?;
+        let mut next = *order;
+        let work = self.build(buffer, &mut next, find_timestamps)?;
+        let job = self.scheduler.prepare(work, in_fences)?;
 
+        // Nothing fails from here on.
+        *order = next;
+        let fence = job.submit();
+        out_syncs.publish(&fence);
+        Ok(())
+    }
+
+    /// Builds the commands of a submission.
+    fn build(
+        &self,
+        buffer: &CommandBuffer,
+        order: &mut Order,
+        find_timestamps: FindTimestamps<'_>,
+    ) -> Result<Work> {
+        let [vertex_info, fragment_info, compute_info] = self.infos;
         let context = Context {
             gpu: &self.gpu,
             vm: &self.vm,
             queue_id: self.id,
-            queue_info: self.queue_info,
             notifier: self.notifier,
             usc_exec_base: self.usc_exec_base,
-            vm_slot: vm_slot.slot(),
-            tail,
+            vertex_info,
+            fragment_info,
+            compute_info,
         };
-        let commands = build(&context, buffer, order.seq, find_timestamps)?;
-        let batch = batch(&commands, &tail, u32::from(buffer.computes()))?;
+        let mut work = Work::new(buffer.commands().len())?;
+        let mut computes = 0;
 
-        let fence_slot = FenceSlot::new(GFP_KERNEL)?;
-        let (in_fences, out_syncs) = syncs.split();
-        let waits = PreparedWaits::new(&self.scheduler, in_fences)?;
-        let mut job = Job::new(
-            batch,
-            waits.waits(),
-            Resources {
-                _commands: commands,
-                _vm_slot: vm_slot,
-                _work: self.vm.begin_work(),
-                _op: op,
-            },
-        )?;
-
-        let resvs = self.vm.reserve_fences()?;
-
-        // Nothing fails from here on.
-        order.seq += u64::from(buffer.computes());
-        let driver_fence = order.fences.arm(fence_slot);
-        let fence = ARef::from(driver_fence.fence());
-        resvs.add(&fence);
-        *job.fence_mut() = Some(driver_fence);
-        *job.armed_mut() = waits.arm();
-        self.scheduler.submit(job);
-        drop(reservation);
-        out_syncs.publish(&fence);
-        Ok(())
-    }
-}
-
-/// Builds the commands of a submission.
-fn build(
-    context: &Context<'_>,
-    buffer: &CommandBuffer,
-    first_seq: u64,
-    find_timestamps: FindTimestamps<'_>,
-) -> Result<KVec<BuiltCommand>> {
-    let mut out = KVec::with_capacity(2 * buffer.commands().len(), GFP_KERNEL)?;
-    let tail = &context.tail;
-    let computes = u32::from(buffer.computes());
-
-    for (before, command) in (0u32..).zip(buffer.commands()) {
-        let Command::Compute(cmd) = command else {
-            return Err(EOPNOTSUPP);
-        };
-        let stamp_value = tail.nth(before + 1);
-
-        // No command has run on the render subqueue, so that its barrier has nothing to wait for.
-        let wait_value = match cmd.cdm_barrier {
-            Barrier::None => None,
-            Barrier::Previous => tail.busy.then_some(tail.value),
-            Barrier::Command(n) => Some(tail.nth(n.into())),
-        };
-        if let Some(wait_value) = wait_value {
-            out.push(context.barrier(wait_value, stamp_value)?, GFP_KERNEL)?;
+        for command in buffer.commands() {
+            match command {
+                Command::Render(_) => return Err(EOPNOTSUPP),
+                Command::Compute(cmd) => {
+                    computes += 1;
+                    let ordinal = Ordinal {
+                        n: computes,
+                        seq: order.computes,
+                        counter: order.counter,
+                        last: computes == u32::from(buffer.computes()),
+                    };
+                    order.computes += 1;
+                    order.counter += 1;
+                    let timestamps = find_pair(&cmd.timestamps, find_timestamps)?;
+                    let built = context.compute(cmd, &ordinal, timestamps)?;
+                    work.add_compute(&self.gpu, computes, cmd.vdm_barrier, cmd.cdm_barrier, built)?;
+                }
+            }
         }
-
-        let timestamps = UserTimestamps {
-            start: find_timestamp(cmd.timestamps.start, find_timestamps)?,
-            end: find_timestamp(cmd.timestamps.end, find_timestamps)?,
-        };
-        let place = Place {
-            stamp_value,
-            seq: first_seq + u64::from(before),
-            last: before + 1 == computes,
-        };
-        out.push(context.compute(cmd, &place, timestamps)?, GFP_KERNEL)?;
+        Ok(work)
     }
-    Ok(out)
 }
 
-/// Lists the commands for the ring.
-fn batch(commands: &[BuiltCommand], tail: &Tail, events: u32) -> Result<Batch> {
-    let mut entries = KVec::with_capacity(commands.len(), GFP_KERNEL)?;
-    for command in commands {
-        entries.push(command.gpu_va(), GFP_KERNEL)?;
-    }
-    Ok(Batch {
-        entries,
-        events,
-        first: tail.nth(1),
-        last: tail.nth(events),
+fn find_pair(timestamps: &cmdbuf::Timestamps, find: FindTimestamps<'_>) -> Result<UserTimestamps> {
+    Ok(UserTimestamps {
+        start: find_timestamp(timestamps.start, find)?,
+        end: find_timestamp(timestamps.end, find)?,
     })
 }
 

@@ -4,10 +4,9 @@
 //!
 //! A work queue is a ring of pointers to commands, and an event by which the firmware tells how far
 //! it has got. The event has a slot, of which there are 128 for all queues, so a queue has one only
-//! while it has work: it is attached when a submission begins to be built, and detached when the
-//! last job is done. With the slot come two stamps, one for the driver and one for the firmware.
-//! Each command has a stamp value, one step above that of the command before it, and is done when
-//! the stamp has reached it.
+//! while the firmware has work of it. With the slot come two stamps, one for the driver and one for
+//! the firmware. Each command has a stamp value, one step above that of the command before it, and
+//! is done when the stamp has reached it.
 
 use kernel::{
     prelude::*,
@@ -47,38 +46,46 @@ pub(crate) fn stamp_reached(stamp: u32, value: u32) -> bool {
     stamp.wrapping_sub(value) as i32 >= 0
 }
 
-/// Where the next command of a work queue stands.
+/// Where a job's commands of one kind stand. This is known when the job runs.
 #[derive(Clone, Copy)]
-pub(crate) struct Tail {
+pub(crate) struct Place {
     /// The event slot.
     pub(crate) slot: u32,
     /// The GPU address of the driver's stamp.
     pub(crate) stamp_va: u64,
     /// The GPU address of the firmware's stamp.
     pub(crate) fw_stamp_va: u64,
-    /// The stamp value of the last command.
-    pub(crate) value: u32,
+    /// The stamp value of the last command before the job.
+    pub(crate) base: u32,
     /// Whether that command is still under way.
     pub(crate) busy: bool,
 }
 
-impl Tail {
-    /// Returns the stamp value of the `n`-th command from here, counted from one.
-    pub(crate) fn nth(&self, n: u32) -> u32 {
-        self.value.wrapping_add(n.wrapping_mul(STAMP_STEP))
+impl Place {
+    /// Returns the stamp value of the job's `n`-th command, counted from one.
+    pub(crate) fn value(&self, n: u32) -> u32 {
+        self.base.wrapping_add(n.wrapping_mul(STAMP_STEP))
     }
 }
 
-/// What one job puts into one work queue.
-pub(crate) struct Batch {
-    /// The addresses of the commands.
-    pub(crate) entries: KVec<u64>,
-    /// The number of them that have a stamp value.
+/// What one job has in one work queue.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Share {
+    /// The most entries of the ring that it takes.
+    pub(crate) most: u32,
+    /// The number of its commands that have a stamp value.
     pub(crate) events: u32,
-    /// The stamp value of the first of those.
-    pub(crate) first: u32,
-    /// The stamp value of the last of those.
-    pub(crate) last: u32,
+    /// The number of entries that it has taken.
+    entries: u32,
+    /// The stamp value of the last command before it.
+    base: u32,
+}
+
+impl Share {
+    /// Returns the stamp value of its last command.
+    fn last(&self) -> u32 {
+        self.base.wrapping_add(self.events.wrapping_mul(STAMP_STEP))
+    }
 }
 
 /// A firmware work queue.
@@ -173,6 +180,11 @@ impl WorkQueue {
         self.info.gpu_va()
     }
 
+    /// Returns whether the firmware has ever been told of the queue.
+    pub(crate) fn was_used(&self) -> bool {
+        !self.is_new
+    }
+
     /// Gives the queue an event. It has none.
     pub(crate) fn attach(&mut self, event: EventSlot) {
         self.stamp = event.stamp();
@@ -180,48 +192,62 @@ impl WorkQueue {
         self.event = Some(event);
     }
 
-    /// Takes the event away, for the caller to drop where it holds no lock.
+    /// Takes the event away.
     pub(crate) fn detach(&mut self) -> Option<EventSlot> {
         self.event.take()
     }
 
-    /// Returns where the next command stands, or nothing when the queue has no event.
-    pub(crate) fn tail(&self) -> Option<Tail> {
+    /// Returns the queue's event slot.
+    pub(crate) fn slot(&self) -> Option<u32> {
+        Some(self.event.as_ref()?.slot())
+    }
+
+    /// Returns where the next commands stand, or nothing when the queue has no event.
+    pub(crate) fn place(&self) -> Option<Place> {
         let event = self.event.as_ref()?;
-        Some(Tail {
+        Some(Place {
             slot: event.slot(),
             stamp_va: event.stamp_va(),
             fw_stamp_va: event.fw_stamp_va(),
-            value: self.assigned,
-            busy: !self.is_done(self.assigned),
+            base: self.assigned,
+            busy: self.stamp != self.assigned,
         })
     }
 
-    /// Counts in the commands of a batch that will be pushed, or dropped with the whole queue.
-    pub(crate) fn assign(&mut self, batch: &Batch) {
-        self.assigned = batch.last;
-    }
-
-    /// Returns whether a batch fits into the ring now.
-    pub(crate) fn has_room(&self, batch: &Batch) -> bool {
+    /// Returns whether a job fits in now.
+    pub(crate) fn has_room(&self, share: &Share) -> bool {
         // One entry stays free, so that a full ring differs from an empty one.
         let free = (RING_SIZE - 1).saturating_sub(self.used);
-        batch.entries.len() <= free as usize
-            && self.events.saturating_add(batch.events) <= MAX_EVENTS
+        share.most <= free && self.events.saturating_add(share.events) <= MAX_EVENTS
     }
 
-    /// Writes a batch to the ring, where it has room, and tells the firmware.
+    /// Writes an entry to the ring, where there is room.
+    pub(crate) fn push(&mut self, entry: u64) {
+        // The position is one of the ring's, so that this does not fail.
+        let _ = self.ring.write(self.wptr as usize, entry);
+        self.wptr = (self.wptr + 1) % RING_SIZE;
+        self.used += 1;
+    }
+
+    /// Counts in what a job has put into the queue since there were `before` entries in it.
+    pub(crate) fn take_in(&mut self, share: &mut Share, before: u32) {
+        share.entries = self.used.saturating_sub(before);
+        share.base = self.assigned;
+        self.events += share.events;
+        self.assigned = share.last();
+    }
+
+    /// Returns the number of entries in the ring that are not done.
+    pub(crate) fn used(&self) -> u32 {
+        self.used
+    }
+
+    /// Tells the firmware of what has been put into the ring.
     ///
     /// When this fails, the firmware does not answer any more, and the queue is of no use.
-    pub(crate) fn push(&mut self, gpu: &Gpu, batch: &Batch) -> Result {
-        let event_slot = self.event.as_ref().ok_or(EINVAL)?.slot();
+    pub(crate) fn submit(&mut self, gpu: &Gpu) -> Result {
+        let event_slot = self.slot().ok_or(EINVAL)?;
 
-        for &entry in &batch.entries {
-            self.ring.write(self.wptr as usize, entry)?;
-            self.wptr = (self.wptr + 1) % RING_SIZE;
-            self.used += 1;
-        }
-        self.events += batch.events;
         // Orders the entries, and the commands that they point to, before the position.
         fw_atomic!(self.state, .cpu_wptr).store(self.wptr, Release);
 
@@ -256,15 +282,26 @@ impl WorkQueue {
         true
     }
 
-    /// Returns whether the command with this stamp value is done.
-    pub(crate) fn is_done(&self, value: u32) -> bool {
-        stamp_reached(self.stamp, value)
+    /// Returns whether what a job has in the queue is done.
+    pub(crate) fn is_done(&self, share: &Share) -> bool {
+        share.events == 0 || stamp_reached(self.stamp, share.last())
     }
 
-    /// Frees the room that a batch took, which is done.
-    pub(crate) fn retire(&mut self, batch: &Batch) {
-        self.used = self.used.saturating_sub(batch.entries.len() as u32);
-        self.events = self.events.saturating_sub(batch.events);
+    /// Returns whether a stamp value that the firmware has named as failed is that of a command
+    /// under way, and of this job or a later one.
+    pub(crate) fn is_hit(&self, share: &Share, value: u32) -> bool {
+        let ahead = value.wrapping_sub(self.stamp);
+
+        share.events != 0
+            && ahead != 0
+            && ahead <= self.assigned.wrapping_sub(self.stamp)
+            && stamp_reached(value, share.base.wrapping_add(STAMP_STEP))
+    }
+
+    /// Frees the room of a job that is done.
+    pub(crate) fn retire(&mut self, share: &Share) {
+        self.used = self.used.saturating_sub(share.entries);
+        self.events = self.events.saturating_sub(share.events);
     }
 }
 
@@ -283,16 +320,27 @@ mod tests {
     }
 
     #[test]
-    fn tails() {
-        let tail = Tail {
+    fn values() {
+        let place = Place {
             slot: 0,
             stamp_va: 0,
             fw_stamp_va: 0,
-            value: 0xffff_fe00,
+            base: 0xffff_fe00,
             busy: false,
         };
-        assert_eq!(tail.nth(1), 0xffff_ff00);
-        assert_eq!(tail.nth(2), 0);
-        assert_eq!(tail.nth(3), 0x100);
+        assert_eq!(place.value(1), 0xffff_ff00);
+        assert_eq!(place.value(2), 0);
+        assert_eq!(place.value(3), 0x100);
+    }
+
+    #[test]
+    fn shares() {
+        let share = Share {
+            most: 4,
+            events: 2,
+            entries: 3,
+            base: 0xffff_ff00,
+        };
+        assert_eq!(share.last(), 0x100);
     }
 }

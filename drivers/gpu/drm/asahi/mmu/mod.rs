@@ -338,12 +338,12 @@ impl Vm {
         }
     }
 
-    /// Makes this address space usable by the GPU, in a slot.
+    /// Makes this address space usable by the GPU, in a slot, if there is one.
     ///
-    /// When all slots are in use, this waits for one; the wait can be interrupted by a signal and
-    /// gives up with [`EBUSY`] after some seconds.
-    pub(crate) fn bind_slot(self: &Arc<Self>) -> Result<VmSlot> {
-        self.uat.bind_slot(self)
+    /// If not, the [`SlotListener`](uat::SlotListener) is told when there may be one. This does not
+    /// sleep for memory.
+    pub(crate) fn try_bind_slot(self: &Arc<Self>) -> Result<Option<VmSlot>> {
+        self.uat.try_bind_slot(self)
     }
 }
 

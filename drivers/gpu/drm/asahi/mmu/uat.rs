@@ -16,7 +16,6 @@ use kernel::{
         PhysAddr, //
     },
     io_pgtable::uat::tlb,
-    new_condvar,
     new_mutex,
     of_reserved_mem::ReservedRegion,
     prelude::*,
@@ -28,13 +27,11 @@ use kernel::{
         },
         barrier,
         Arc,
-        CondVar,
-        CondVarTimeoutResult,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
     time::{
         delay::fsleep,
-        msecs_to_jiffies,
         Delta,
         Instant,
         Monotonic, //
@@ -73,9 +70,6 @@ const ROOT_ENTRY: usize = ((kernel_va::PRIVATE.start >> 36) & 7) as usize * size
 const _: () = assert!(kernel_va::PRIVATE.start & ((1 << 36) - 1) == 0);
 const _: () = assert!(kernel_va::MMIO.end - kernel_va::PRIVATE.start == 1 << 36);
 
-/// How long to wait for a slot.
-const SLOT_TIMEOUT_MS: u32 = 5000;
-
 /// How long the firmware may take to leave an address space that has nothing to do any more.
 const LEAVE_TIMEOUT: Delta = Delta::from_millis(100);
 
@@ -84,6 +78,12 @@ pub(crate) trait Flusher: Send + Sync {
     /// Flushes `pages` pages from `addr` on, which `slot` of the handoff area describes, and waits
     /// for it.
     fn flush(&self, slot: u32, addr: u64, pages: u16) -> Result;
+}
+
+/// Who wants to know when a slot has come free.
+pub(crate) trait SlotListener: Send + Sync {
+    /// A slot is not in use any more. This is called without any lock of the MMU.
+    fn slot_idle(&self);
 }
 
 /// What is in memory shared with the firmware, and what the driver knows about it.
@@ -105,8 +105,7 @@ pub(super) struct UatInner {
     next_id: Atomic<u64>,
     #[pin]
     state: Mutex<State>,
-    #[pin]
-    slot_idle: CondVar,
+    listener: SetOnce<Arc<dyn SlotListener>>,
     #[pin]
     flusher: Mutex<Option<Arc<dyn Flusher>>>,
 }
@@ -157,49 +156,48 @@ impl UatInner {
         }
     }
 
-    pub(super) fn bind_slot(&self, vm: &Arc<Vm>) -> Result<VmSlot> {
+    fn slot_idle(&self) {
+        if let Some(listener) = self.listener.as_ref() {
+            listener.slot_idle();
+        }
+    }
+
+    /// Takes a slot for an address space, if there is one.
+    ///
+    /// This is in the path that signals fences, and so the lock must not be held while memory is
+    /// allocated.
+    pub(super) fn try_bind_slot(&self, vm: &Arc<Vm>) -> Result<Option<VmSlot>> {
         if vm.kind != Kind::User {
             return Err(EINVAL);
         }
 
-        let mut left = msecs_to_jiffies(SLOT_TIMEOUT_MS);
         let mut state = self.state.lock();
 
-        loop {
-            if !state.live || state.closed {
-                return Err(ENODEV);
-            }
-
-            // The firmware may still be in a slot that is not in use any more. Its owner may have
-            // it back, but nobody else.
-            let avoid = match state.slots.of(vm.id) {
-                Some(_) => None,
-                None => state
-                    .handoff
-                    .locked(&self.dev, || state.handoff.current_slot())??,
-            };
-
-            match state.slots.take(vm.id, avoid) {
-                Some(Found::Kept(slot)) => return Ok(VmSlot::new(vm.clone(), slot)),
-                Some(Found::New(slot)) => {
-                    if let Err(e) = self.fill_slot(&state, vm, slot) {
-                        state.slots.evict(vm.id);
-                        return Err(e);
-                    }
-                    return Ok(VmSlot::new(vm.clone(), slot));
-                }
-                None => {}
-            }
-
-            match self.slot_idle.wait_interruptible_timeout(&mut state, left) {
-                CondVarTimeoutResult::Woken { jiffies } => left = jiffies,
-                CondVarTimeoutResult::Signal { .. } => return Err(ERESTARTSYS),
-                CondVarTimeoutResult::Timeout => {
-                    dev_warn!(self.dev, "timed out waiting for an address space slot\n");
-                    return Err(EBUSY);
-                }
-            }
+        if !state.live || state.closed {
+            return Err(ENODEV);
         }
+
+        // The firmware may still be in a slot that is not in use any more. Its owner may have it
+        // back, but nobody else. Then all others are in use, so one of them is going to be free.
+        let avoid = match state.slots.of(vm.id) {
+            Some(_) => None,
+            None => state
+                .handoff
+                .locked(&self.dev, || state.handoff.current_slot())??,
+        };
+
+        let slot = match state.slots.take(vm.id, avoid) {
+            None => return Ok(None),
+            Some(Found::Kept(slot)) => slot,
+            Some(Found::New(slot)) => {
+                if let Err(e) = self.fill_slot(&state, vm, slot) {
+                    state.slots.evict(vm.id);
+                    return Err(e);
+                }
+                slot
+            }
+        };
+        Ok(Some(VmSlot::new(vm.clone(), slot)))
     }
 
     /// Enters an address space in the TTBAT, in place of what was there.
@@ -238,8 +236,10 @@ impl UatInner {
     }
 
     pub(super) fn put_slot(&self, vm: &Vm) {
-        if self.state.lock().slots.put(vm.id) {
-            self.slot_idle.notify_one();
+        let idle = self.state.lock().slots.put(vm.id);
+
+        if idle {
+            self.slot_idle();
         }
     }
 
@@ -263,7 +263,7 @@ impl UatInner {
             tlb::flush_asid(slot as u8);
         }
         drop(state);
-        self.slot_idle.notify_one();
+        self.slot_idle();
     }
 
     /// Prepares to flush the firmware's cache of pages of an address space, if it can have any.
@@ -412,7 +412,7 @@ impl Uat {
                     live: false,
                     closed: false,
                 }),
-                slot_idle <- new_condvar!(),
+                listener: SetOnce::new(),
                 flusher <- new_mutex!(None),
             }),
             GFP_KERNEL,
@@ -495,10 +495,14 @@ impl Uat {
         *self.inner.flusher.lock() = Some(flusher);
     }
 
-    /// Hands out no more slots, and wakes who waits for one.
+    /// Says who wants to know when a slot has come free. Done once.
+    pub(crate) fn set_slot_listener(&self, listener: Arc<dyn SlotListener>) {
+        self.inner.listener.populate(listener);
+    }
+
+    /// Hands out no more slots.
     pub(crate) fn close(&self) {
         self.inner.state.lock().closed = true;
-        self.inner.slot_idle.notify_all();
     }
 
     /// Takes everything away from the hardware.
@@ -519,7 +523,6 @@ impl Uat {
             tlb::flush_all();
         }
         drop(state);
-        self.inner.slot_idle.notify_all();
         drop(flusher);
     }
 }

@@ -2,18 +2,18 @@
 
 //! Building compute commands.
 //!
+//! What depends on the slots that the queue has when the command runs is left out, and written when
+//! it is placed.
+//!
 //! Values that are not explained are those that macOS uses, as m1n1's
 //! proxyclient/m1n1/fw/agx/cmdqueue.py and the out-of-tree driver of AsahiLinux/linux have them.
 
 use core::mem::offset_of;
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 use crate::{
-    file::object::TimestampBuffer,
+    channel::PipeType,
     fw::{
         compute::{
             JobParameters1,
@@ -36,145 +36,91 @@ use crate::{
             Timestamp, //
         },
         workqueue::{
-            Barrier,
             CommandType,
             Notifier,
             NotifierState, //
         }, //
     },
-    gpu::Gpu,
+    fw_write,
     object::{
         GpuArray,
         GpuObject, //
     },
-    queue::cmdbuf,
-    vm::Vm,
-    workqueue::Tail, //
+    queue::{
+        cmdbuf,
+        place::{
+            Context,
+            Entries,
+            Ordinal,
+            Places,
+            UserTimestamps, //
+        }, //
+    }, //
 };
-
-/// Marks barriers in the firmware's logs.
-const BARRIER_UUID: u32 = 0xffff_bbbb;
-
-/// A command in the memory shared with the firmware.
-pub(crate) enum BuiltCommand {
-    /// Waits for an earlier command.
-    Barrier(GpuObject<Barrier>),
-    /// Runs compute work.
-    Compute(KBox<BuiltCompute>),
-}
-
-impl BuiltCommand {
-    /// Returns the command's address, as the ring has it.
-    pub(crate) fn gpu_va(&self) -> u64 {
-        match self {
-            Self::Barrier(barrier) => barrier.gpu_va(),
-            Self::Compute(compute) => compute.run.gpu_va(),
-        }
-    }
-}
 
 /// A compute command and all that it points to.
 pub(crate) struct BuiltCompute {
+    /// Its number among the submission's compute commands.
+    n: u32,
     run: GpuObject<RunCompute>,
-    _sequence: Sequence,
+    sequence: Sequence,
     _preempt: GpuArray<u8>,
     _timestamps: GpuObject<JobTimestamps>,
     _user_timestamps: UserTimestamps,
 }
 
-/// Keeps a microsequence's memory.
+/// A microsequence.
 enum Sequence {
     /// Without timestamps for user space.
-    Plain { _memory: GpuObject<ComputeSequence> },
+    Plain(GpuObject<ComputeSequence>),
     /// With them.
-    Timed {
-        _memory: GpuObject<TimedComputeSequence>,
-    },
+    Timed(GpuObject<TimedComputeSequence>),
 }
 
-/// A place for a timestamp, looked up.
-pub(crate) struct UserTimestamp {
-    /// The object that it lies in.
-    pub(crate) _buffer: Arc<TimestampBuffer>,
-    /// Its address for the firmware.
-    pub(crate) va: u64,
-}
-
-/// The places for a command's timestamps.
-#[derive(Default)]
-pub(crate) struct UserTimestamps {
-    /// For the start.
-    pub(crate) start: Option<UserTimestamp>,
-    /// For the end.
-    pub(crate) end: Option<UserTimestamp>,
-}
-
-impl UserTimestamps {
-    fn any(&self) -> bool {
-        self.start.is_some() || self.end.is_some()
+impl BuiltCompute {
+    /// Returns the most entries that placing the command takes in the ring for compute commands.
+    pub(crate) fn max_entries(&self) -> u32 {
+        1
     }
 
-    fn pointers(&self) -> TimestampPointers {
-        let va = |ts: &Option<UserTimestamp>| ts.as_ref().map_or(0, |ts| ts.va).into();
-        TimestampPointers {
-            start: va(&self.start),
-            end: va(&self.end),
+    /// Writes what depends on the command's place, and puts it into the ring.
+    pub(crate) fn place(&self, places: &Places, out: &mut Entries<'_>) {
+        let Some(place) = &places.compute else {
+            return;
+        };
+        let value = place.value(self.n);
+
+        fw_write!(self.run, .vm_slot, places.vm_slot);
+        fw_write!(self.run, .meta.stamp, place.stamp_va.into());
+        fw_write!(self.run, .meta.fw_stamp, place.fw_stamp_va.into());
+        fw_write!(self.run, .meta.stamp_value, value);
+        fw_write!(self.run, .meta.stamp_slot, place.slot);
+        match &self.sequence {
+            Sequence::Plain(memory) => {
+                fw_write!(memory, .start.vm_slot, places.vm_slot);
+                fw_write!(memory, .finalize.vm_slot, places.vm_slot);
+                fw_write!(memory, .finalize.fw_stamp, place.fw_stamp_va.into());
+                fw_write!(memory, .finalize.stamp_value, value);
+            }
+            Sequence::Timed(memory) => {
+                fw_write!(memory, .start.vm_slot, places.vm_slot);
+                fw_write!(memory, .finalize.vm_slot, places.vm_slot);
+                fw_write!(memory, .finalize.fw_stamp, place.fw_stamp_va.into());
+                fw_write!(memory, .finalize.stamp_value, value);
+            }
         }
+        out.push(PipeType::Compute, self.run.gpu_va());
     }
-}
-
-/// What all commands of a submission have in common.
-pub(crate) struct Context<'a> {
-    pub(crate) gpu: &'a Gpu,
-    pub(crate) vm: &'a Vm,
-    /// The queue's number.
-    pub(crate) queue_id: u32,
-    /// The address of the firmware's structure for the compute queue.
-    pub(crate) queue_info: u64,
-    /// The address of the queue's [`Notifier`].
-    pub(crate) notifier: u64,
-    pub(crate) usc_exec_base: u64,
-    /// The context of the UAT that the submission runs in.
-    pub(crate) vm_slot: u32,
-    /// Where the submission's first command stands.
-    pub(crate) tail: Tail,
-}
-
-/// What one command has of its own.
-pub(crate) struct Place {
-    /// Its stamp value.
-    pub(crate) stamp_value: u32,
-    /// The number of the queue's commands before it.
-    pub(crate) seq: u64,
-    /// Whether it is the submission's last one.
-    pub(crate) last: bool,
 }
 
 impl Context<'_> {
-    /// Builds a command that waits until the queue's stamp has reached `wait_value`.
-    pub(crate) fn barrier(&self, wait_value: u32, stamp_self: u32) -> Result<BuiltCommand> {
-        Ok(BuiltCommand::Barrier(GpuObject::new(
-            &self.gpu.heaps().private,
-            Barrier {
-                tag: CommandType::Barrier as u32,
-                wait_stamp: self.tail.fw_stamp_va.into(),
-                wait_value,
-                wait_slot: self.tail.slot,
-                stamp_self,
-                uuid: BARRIER_UUID,
-                internal_barrier_type: 1,
-                ..Default::default()
-            },
-        )?))
-    }
-
     /// Builds a compute command.
     pub(crate) fn compute(
         &self,
         cmd: &cmdbuf::Compute,
-        place: &Place,
+        ordinal: &Ordinal,
         user_timestamps: UserTimestamps,
-    ) -> Result<BuiltCommand> {
+    ) -> Result<BuiltCompute> {
         let heaps = self.gpu.heaps();
 
         // The last four of the five parts hold eight bytes each.
@@ -184,8 +130,8 @@ impl Context<'_> {
 
         let mut sequence = None;
         let run = GpuObject::new_with(&heaps.gpu_ro, |va| {
-            let built = self.sequence(va, cmd, place, user_timestamps.any())?;
-            let mut run = self.run_compute(cmd, place, preempt.gpu_va(), preempt1_size as u64);
+            let built = self.sequence(va, cmd, ordinal, user_timestamps.any())?;
+            let mut run = self.run_compute(cmd, ordinal, preempt.gpu_va(), preempt1_size as u64);
             run.microsequence = built.1.into();
             run.microsequence_size = built.2;
             run.timestamp_pointers = TimestampPointers {
@@ -197,20 +143,20 @@ impl Context<'_> {
             Ok(run)
         })?;
 
-        let compute = BuiltCompute {
+        Ok(BuiltCompute {
+            n: ordinal.n,
             run,
-            _sequence: sequence.ok_or(EINVAL)?,
+            sequence: sequence.ok_or(EINVAL)?,
             _preempt: preempt,
             _timestamps: timestamps,
             _user_timestamps: user_timestamps,
-        };
-        Ok(BuiltCommand::Compute(KBox::new(compute, GFP_KERNEL)?))
+        })
     }
 
     fn run_compute(
         &self,
         cmd: &cmdbuf::Compute,
-        place: &Place,
+        ordinal: &Ordinal,
         preempt: u64,
         preempt1_size: u64,
     ) -> RunCompute {
@@ -218,8 +164,7 @@ impl Context<'_> {
 
         RunCompute {
             tag: CommandType::RunCompute as u32,
-            counter: place.seq.into(),
-            vm_slot: self.vm_slot,
+            counter: ordinal.counter.into(),
             notifier: self.notifier.into(),
             job_params1: JobParameters1 {
                 preempt_buf1: preempt.into(),
@@ -249,12 +194,8 @@ impl Context<'_> {
                 ..Default::default()
             },
             meta: JobMeta {
-                stamp: self.tail.stamp_va.into(),
-                fw_stamp: self.tail.fw_stamp_va.into(),
-                stamp_value: place.stamp_value,
-                stamp_slot: self.tail.slot,
-                flush_stamps: place.last.into(),
-                event_seq: place.seq as u32,
+                flush_stamps: ordinal.last.into(),
+                event_seq: ordinal.seq as u32,
                 ..Default::default()
             },
             client_sequence: self.queue_id as u8,
@@ -267,11 +208,11 @@ impl Context<'_> {
         &self,
         run: u64,
         cmd: &cmdbuf::Compute,
-        place: &Place,
+        ordinal: &Ordinal,
         timed: bool,
     ) -> Result<(Sequence, u64, u32)> {
         let heap = &self.gpu.heaps().private;
-        let start = self.start(run, cmd, place);
+        let start = self.start(run, cmd, ordinal);
         let wait = header::WAIT_FOR_IDLE_COMPUTE;
         let retire = header::RETIRE_STAMP;
 
@@ -284,28 +225,28 @@ impl Context<'_> {
                 start_time: self.timestamp(run, header::TIMESTAMP_START, start_ts),
                 wait,
                 end_time: self.timestamp(run, header::TIMESTAMP_END, end_ts),
-                finalize: self.finalize(run, cmd, place, TimedComputeSequence::RESTART),
+                finalize: self.finalize(run, cmd, TimedComputeSequence::RESTART),
                 retire,
             };
             let memory = GpuObject::new(heap, sequence)?;
             let va = memory.gpu_va();
-            let keep = Sequence::Timed { _memory: memory };
+            let keep = Sequence::Timed(memory);
             Ok((keep, va, TimedComputeSequence::SIZE))
         } else {
             let sequence = ComputeSequence {
                 start,
                 wait,
-                finalize: self.finalize(run, cmd, place, ComputeSequence::RESTART),
+                finalize: self.finalize(run, cmd, ComputeSequence::RESTART),
                 retire,
             };
             let memory = GpuObject::new(heap, sequence)?;
             let va = memory.gpu_va();
-            let keep = Sequence::Plain { _memory: memory };
+            let keep = Sequence::Plain(memory);
             Ok((keep, va, ComputeSequence::SIZE))
         }
     }
 
-    fn start(&self, run: u64, cmd: &cmdbuf::Compute, place: &Place) -> StartCompute {
+    fn start(&self, run: u64, cmd: &cmdbuf::Compute, ordinal: &Ordinal) -> StartCompute {
         let notifier_buf = offset_of!(Notifier, state) + offset_of!(NotifierState, unk_buf);
 
         StartCompute {
@@ -313,35 +254,25 @@ impl Context<'_> {
             unk_pointer: at(run, offset_of!(RunCompute, unk_pointee)),
             job_params1: at(run, offset_of!(RunCompute, job_params1)),
             stats: self.gpu.stats_comp_va().into(),
-            work_queue: self.queue_info.into(),
-            vm_slot: self.vm_slot,
+            work_queue: self.compute_info.into(),
             unk_28: 1,
             event_generation: self.queue_id,
-            event_seq: place.seq.into(),
+            event_seq: ordinal.seq.into(),
             job_params2: at(run, offset_of!(RunCompute, job_params2)),
             attachments: Attachments::new(cmd.attachments.as_slice()),
             unk_flag: at(run, offset_of!(RunCompute, unk_flag)),
-            counter: place.seq.into(),
+            counter: ordinal.counter.into(),
             notifier_buf: at(self.notifier, notifier_buf),
             ..Default::default()
         }
     }
 
-    fn finalize(
-        &self,
-        run: u64,
-        cmd: &cmdbuf::Compute,
-        place: &Place,
-        restart: i32,
-    ) -> FinalizeCompute {
+    fn finalize(&self, run: u64, cmd: &cmdbuf::Compute, restart: i32) -> FinalizeCompute {
         FinalizeCompute {
             header: header::FINALIZE_COMPUTE,
             stats: self.gpu.stats_comp_va().into(),
-            work_queue: self.queue_info.into(),
-            vm_slot: self.vm_slot,
+            work_queue: self.compute_info.into(),
             job_params2: at(run, offset_of!(RunCompute, job_params2)),
-            fw_stamp: self.tail.fw_stamp_va.into(),
-            stamp_value: place.stamp_value,
             restart_branch_offset: restart,
             has_attachments: (!cmd.attachments.as_slice().is_empty()).into(),
             unk_flag: at(run, offset_of!(RunCompute, unk_flag)),
@@ -355,7 +286,7 @@ impl Context<'_> {
             command_time: at(run, offset_of!(RunCompute, command_time)),
             ts_pointers: at(run, offset_of!(RunCompute, timestamp_pointers)),
             update_ts: at(run, pointer),
-            work_queue: self.queue_info.into(),
+            work_queue: self.compute_info.into(),
             user_ts_pointers: at(run, offset_of!(RunCompute, user_timestamp_pointers)),
             unk_ts: at(run, offset_of!(RunCompute, context_store_req)),
             ..Default::default()

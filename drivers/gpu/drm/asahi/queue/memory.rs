@@ -3,22 +3,18 @@
 //! The memory that a queue shares with the firmware.
 //!
 //! The firmware caches what it knows about a client's scheduling, so that memory is freed only
-//! after it has been told to forget it. That waits for the firmware, and the last reference of a
-//! queue may go away where nothing may wait: the worker does it.
+//! after it has been told to forget it.
 
 use kernel::{
-    new_work,
     prelude::*,
-    sync::Arc,
-    workqueue::{
-        impl_has_work,
-        Work,
-        WorkItem, //
-    }, //
+    sync::Arc, //
 };
 
 use crate::{
-    channel::PipeType,
+    channel::{
+        PipeType,
+        PIPE_TYPES, //
+    },
     fw::{
         channels::ContextRef,
         workqueue::{
@@ -32,22 +28,41 @@ use crate::{
     fw_read,
     fw_write,
     gpu::Gpu,
-    job::Job,
     object::GpuObject,
+    queue::{
+        place::{
+            Entries,
+            Places,
+            TilerOwner, //
+        },
+        work::Work, //
+    },
     vm::Vm,
-    worker,
-    workqueue::WorkQueue, //
+    workqueue::{
+        Share,
+        WorkQueue, //
+    }, //
 };
 
+/// The order in which the firmware is told of the parts of a job.
+const SUBMIT_ORDER: [PipeType; PIPE_TYPES] =
+    [PipeType::Fragment, PipeType::Vertex, PipeType::Compute];
+
 /// A queue's part of the memory shared with the firmware, and what it needs to exist.
+///
+/// When it is dropped, the firmware is told to forget the queue, which waits for the firmware.
 pub(crate) struct Memory {
-    /// The firmware's queue for compute commands.
-    pub(super) compute: WorkQueue,
+    /// The number of the queue.
+    pub(super) id: u32,
+    /// The firmware's work queues, in the order of pipes.
+    pub(super) queues: [WorkQueue; PIPE_TYPES],
     pub(super) notifier: GpuObject<Notifier>,
     threshold: GpuObject<Threshold>,
     _notifier_list: GpuObject<NotifierList>,
     context: GpuObject<GpuContextData>,
-    _vm: Arc<Vm>,
+    /// The buffer for renders that the firmware knows.
+    tiler: Option<Arc<dyn TilerOwner>>,
+    pub(super) vm: Arc<Vm>,
     pub(super) gpu: Arc<Gpu>,
 }
 
@@ -77,40 +92,134 @@ impl Memory {
             },
         )?;
         let context = GpuObject::new(&heaps.shared, GpuContextData::initial())?;
-        let compute = WorkQueue::new(
-            gpu,
-            PipeType::Compute,
-            priority,
-            id,
-            notifier_list.gpu_va(),
-            context.gpu_va(),
-        )?;
+        let queue = |pipe| {
+            WorkQueue::new(
+                gpu,
+                pipe,
+                priority,
+                id,
+                notifier_list.gpu_va(),
+                context.gpu_va(),
+            )
+        };
+        let queues = [
+            queue(PipeType::Vertex)?,
+            queue(PipeType::Fragment)?,
+            queue(PipeType::Compute)?,
+        ];
 
         Ok(Self {
-            compute,
+            id,
+            queues,
             notifier,
             threshold,
             _notifier_list: notifier_list,
             context,
-            _vm: vm.clone(),
+            tiler: None,
+            vm: vm.clone(),
             gpu: gpu.clone(),
         })
     }
 
-    /// Gives a job to the firmware.
-    pub(super) fn run(&mut self, job: &Job) -> Result {
+    /// Returns whether a job fits into all rings that it uses.
+    pub(super) fn has_room(&self, shares: &[Share; PIPE_TYPES]) -> bool {
+        self.queues
+            .iter()
+            .zip(shares)
+            .all(|(queue, share)| queue.has_room(share))
+    }
+
+    /// Returns whether the firmware has work of the queue.
+    pub(super) fn is_busy(&self) -> bool {
+        self.queues.iter().any(|queue| queue.used() != 0)
+    }
+
+    /// Returns the work queues that a job uses and that have no event.
+    pub(super) fn lacking<'a>(
+        &'a self,
+        shares: &'a [Share; PIPE_TYPES],
+    ) -> impl Iterator<Item = &'a WorkQueue> {
+        self.queues
+            .iter()
+            .zip(shares)
+            .filter(|(queue, share)| share.events != 0 && queue.slot().is_none())
+            .map(|(queue, _)| queue)
+    }
+
+    /// Gives a job to the firmware. There is room, and all slots are there.
+    ///
+    /// When this fails, the firmware does not answer any more.
+    pub(super) fn run(&mut self, work: &mut Work, places: &Places) -> Result {
+        work.op = Some(self.gpu.start_op()?);
+        if self.tiler.is_none() {
+            self.tiler = work.tiler.clone();
+        }
+
+        let before = self.queues.each_ref().map(WorkQueue::used);
+        work.place(places, &mut Entries::new(&mut self.queues));
+        work.placed = true;
+        let mut events = 0;
+        for ((queue, share), before) in self.queues.iter_mut().zip(&mut work.shares).zip(before) {
+            queue.take_in(share, before);
+            events += u64::from(share.events);
+        }
+
         // The firmware holds notifications back until it has counted as many commands as this. It
         // must not know of a command before it has it, or else it would hold back what the command
         // may be waiting for.
         let count = fw_read!(self.threshold, .count);
-        let events = u64::from(job.compute.events);
         fw_write!(self.threshold, .count, count.wrapping_add(events));
 
-        self.compute.push(&self.gpu, &job.compute)
+        for pipe in SUBMIT_ORDER {
+            let index = pipe as usize;
+            let used = work
+                .shares
+                .get(index)
+                .is_some_and(|share| share.events != 0);
+            if let Some(queue) = self.queues.get_mut(index).filter(|_| used) {
+                queue.submit(&self.gpu)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Has the firmware forget the queue, before the memory is freed.
-    fn forget(&self) {
+    /// Returns whether the firmware is done with a job.
+    pub(super) fn is_done(&self, work: &Work) -> bool {
+        !work.placed
+            || self
+                .queues
+                .iter()
+                .zip(&work.shares)
+                .all(|(queue, share)| queue.is_done(share))
+    }
+
+    /// Returns whether a job is hit when work of one of the work queues fails up to a stamp value.
+    pub(super) fn is_hit(&self, work: &Work, index: usize, value: u32) -> bool {
+        match (self.queues.get(index), work.shares.get(index)) {
+            (Some(queue), Some(share)) => work.placed && queue.is_hit(share, value),
+            _ => false,
+        }
+    }
+
+    /// Frees the room of a job that the firmware is done with.
+    pub(super) fn retire(&mut self, work: &mut Work) {
+        work.op = None;
+        if !core::mem::take(&mut work.placed) {
+            return;
+        }
+        for (queue, share) in self.queues.iter_mut().zip(&work.shares) {
+            queue.retire(share);
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // The firmware knows nothing of a queue that it was never told of.
+        if !self.queues.iter().any(WorkQueue::was_used) {
+            return;
+        }
+
         let context = ContextRef {
             va: self.context.gpu_va(),
             unk_0: fw_read!(self.context, .unk_0),
@@ -121,46 +230,5 @@ impl Memory {
         if self.gpu.destroy_context(context).is_err() {
             dev_err!(self.gpu.dev(), "the firmware does not forget a queue\n");
         }
-    }
-}
-
-/// What is left of a queue: its memory, on its way to the worker.
-#[pin_data]
-pub(crate) struct Remains {
-    #[pin]
-    work: Work<Self>,
-    memory: Option<Memory>,
-}
-
-impl_has_work! {
-    impl HasWork<Self> for Remains { self.work }
-}
-
-impl WorkItem for Remains {
-    type Pointer = Pin<KBox<Self>>;
-
-    fn run(mut this: Pin<KBox<Self>>) {
-        if let Some(memory) = this.as_mut().project().memory.take() {
-            memory.forget();
-        }
-    }
-}
-
-impl Remains {
-    /// Allocates what [`Remains::free`] needs.
-    pub(super) fn new() -> Result<Pin<KBox<Self>>> {
-        KBox::pin_init(
-            pin_init!(Self {
-                work <- new_work!("asahi::Remains::work"),
-                memory: None,
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    /// Has the worker free a queue's memory. May be called from any context.
-    pub(super) fn free(mut self: Pin<KBox<Self>>, memory: Memory) {
-        *self.as_mut().project().memory = Some(memory);
-        worker::queue().enqueue(self);
     }
 }

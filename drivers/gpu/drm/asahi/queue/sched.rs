@@ -1,467 +1,367 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! The order of a queue's jobs: from the ioctl through the firmware's rings to their fences.
+//! The hardware as the job queue of a client's queue sees it.
 //!
-//! # States
+//! The order of jobs, their fences and their time are the business of [`JobQueue`]. Here is what is
+//! AGX's: a job needs slots, goes into up to three rings, and is done when the stamps of all of
+//! them have passed it.
 //!
-//! A job is *waiting* until its in-fences have signalled, all jobs before it have gone, and the
-//! rings have room for it. Then it is *running*, which means that the firmware has it, until the
-//! stamps have passed its commands. Jobs run and finish in the order in which they were submitted,
-//! and so do their fences, which are of one fence context. When a job takes too long, its fence and
-//! those of the jobs behind it signal with an error and the queue takes no more jobs; what was
-//! running is *lost*: the firmware may still come back to it, so that its memory stays until its
-//! stamp has passed or the firmware is gone.
+//! # Slots
 //!
-//! # Locking
+//! A job needs an event slot for each work queue that it uses, the slot of its address space, and
+//! one for a tiler buffer if it renders. A queue takes them when a job goes to the firmware, all of
+//! them or none, keeps them as long as the firmware has any work of it, and then gives them back.
+//! What it has not got it stands in line for; a queue in line holds nothing but what its running
+//! jobs need, which come to an end without it. So queues do not wait for each other in circles.
 //!
-//! One mutex per queue holds all of that. It is taken in the path that signals fences, so nothing
-//! is allocated under it and no lock is taken below it under which others allocate. Below it are
-//! the lock of the firmware's channel and those of fences. The event manager's lock is not: events
-//! are dropped after the mutex has been released. Jobs, and what is left of the queue itself in the
-//! end, are freed by the worker.
-//!
-//! # References
-//!
-//! The client's queue holds the scheduler; so does its event, while there is work; the callbacks on
-//! in-fences; the worker, while it has something to do here; and the timer, which is set while jobs
-//! are running and only then. That makes an idle scheduler whose queue is gone go away by itself,
-//! and a busy one outlive the queue and the file until its jobs are done.
+//! Those who have slots make way for those in line: a queue takes no more jobs to the firmware
+//! while somebody stands in line for a kind of slot that it has. When its running jobs are done, it
+//! gives the slots back and gets in line itself.
 
 use kernel::{
-    impl_has_delayed_work,
-    list::{
-        List,
-        ListArc, //
+    drm::jobqueue::{
+        Admission,
+        Backend,
+        JobQueue,
+        Verdict,
+        WaitList, //
     },
-    new_delayed_work,
-    new_mutex,
-    new_work,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    },
-    time::{
-        msecs_to_jiffies,
-        Instant,
-        Monotonic, //
-    },
-    workqueue::{
-        impl_has_work,
-        DelayedWork,
-        Work,
-        WorkItem, //
-    }, //
+    sync::Arc,
+    workqueue::Queue, //
 };
 
 use crate::{
     event::{
-        EventHandler,
-        EventSlot,
+        EventSlots,
         Recover,
         WorkError, //
     },
-    job::Job,
-    queue::memory::{
-        Memory,
-        Remains, //
+    fence::Names,
+    gpu::Gpu,
+    mmu::{
+        uat::SlotListener,
+        VmSlot, //
     },
-    worker,
-    workqueue::{
-        stamp_reached,
-        Tail, //
-    }, //
+    queue::{
+        memory::Memory,
+        place::Places,
+        tiler::TilerSlot,
+        work::Work, //
+    },
+    worker, //
 };
 
-/// How long a job may run, in milliseconds. The firmware has a limit of its own; this one is for
-/// when the firmware does not answer.
-fn job_timeout() -> i64 {
-    crate::module_parameters::job_timeout_ms
-        .value()
-        .max(1)
-        .into()
+/// A client's queue, between the ioctl and the firmware.
+pub(crate) type Scheduler = JobQueue<Hardware>;
+
+/// Queues that stand in line for a kind of slot.
+pub(crate) type Line = WaitList<Hardware>;
+
+impl SlotListener for Line {
+    fn slot_idle(&self) {
+        self.wake_one();
+    }
 }
 
-/// How long the firmware may take to finish a job that it has reported as failed.
-const ERROR_TIMEOUT: i64 = 2_000;
+/// How long the firmware may take to finish a job that it has reported as failed, in milliseconds.
+const ERROR_TIMEOUT: u32 = 2_000;
 
 /// What a submission to a queue fails with that has been stopped after an error.
 const STOPPED: Error = EIO;
 
-/// What is dropped when the lock has been released.
+/// A kind of slot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SlotKind {
+    Vm,
+    Event,
+    Tiler,
+}
+
+/// Slots. A queue gives them back when the firmware has no work of it.
 #[derive(Default)]
-struct Released {
-    _event: Option<EventSlot>,
-    _timer: Option<Arc<Scheduler>>,
+pub(crate) struct Slots {
+    vm: Option<VmSlot>,
+    tiler: Option<TilerSlot>,
+    events: EventSlots,
 }
 
-/// What the lock protects.
-struct Inner {
-    /// Taken only when the scheduler is dropped.
-    memory: Option<Memory>,
-    waiting: List<Job>,
-    running: List<Job>,
-    lost: List<Job>,
-    /// Submissions that are being built and rely on the event.
-    reserved: u32,
-    /// Why the queue takes no more jobs.
-    dead: Option<Error>,
-    /// Whether the timer holds a reference, as far as is known here.
-    timer_set: bool,
-    /// Whether it was set for a time that is too late now.
-    timer_late: bool,
-    /// When the first running job became the first.
-    since: Instant<Monotonic>,
-    /// How long it may be that, in milliseconds.
-    limit: i64,
+/// A queue's place in the hardware.
+pub(crate) struct Hardware {
+    memory: Memory,
+    /// What it has but for the events, which are with the work queues.
+    slots: Slots,
+    /// What the queue stands in line for.
+    line: Option<SlotKind>,
 }
 
-/// Schedules the jobs of a queue.
-#[pin_data(PinnedDrop)]
-pub(crate) struct Scheduler {
-    #[pin]
-    pump: Work<Self, 0>,
-    #[pin]
-    timer: DelayedWork<Self, 1>,
-    #[pin]
-    inner: Mutex<Inner>,
-    remains: Option<Pin<KBox<Remains>>>,
-}
-
-impl_has_work! {
-    impl HasWork<Self, 0> for Scheduler { self.pump }
-}
-
-impl_has_delayed_work! {
-    impl HasDelayedWork<Self, 1> for Scheduler { self.timer }
-}
-
-impl WorkItem<0> for Scheduler {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        this.update(|inner| inner.pump());
-    }
-}
-
-impl WorkItem<1> for Scheduler {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        this.update(|inner| {
-            inner.timer_set = false;
-            if !inner.running.is_empty() && inner.time_left() <= 0 {
-                inner.expire();
-            }
-        });
-    }
-}
-
-impl Scheduler {
-    /// Makes a scheduler without jobs.
-    pub(super) fn new(memory: Memory) -> Result<Arc<Self>> {
-        let remains = Remains::new()?;
-        Arc::pin_init(
-            try_pin_init!(Self {
-                pump <- new_work!("asahi::Scheduler::pump"),
-                timer <- new_delayed_work!("asahi::Scheduler::timer"),
-                inner <- new_mutex!(Inner {
-                    memory: Some(memory),
-                    waiting: List::new(),
-                    running: List::new(),
-                    lost: List::new(),
-                    reserved: 0,
-                    dead: None,
-                    timer_set: false,
-                    timer_late: false,
-                    since: Instant::now(),
-                    limit: job_timeout(),
-                }),
-                remains: Some(remains),
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    /// Has the worker look for jobs that may run now. May be called from any context.
-    pub(crate) fn kick(self: &Arc<Self>) {
-        // It is fine if it is on its way already.
-        let _ = worker::queue().enqueue::<_, 0>(self.clone());
-    }
-
-    /// Makes sure that the compute queue has an event, and keeps it while a submission is built.
-    ///
-    /// The caller sees to it that one submission of a queue is built at a time.
-    pub(super) fn reserve(self: &Arc<Self>) -> Result<Reservation> {
-        let gpu = {
-            let mut inner = self.inner.lock();
-            inner.check()?;
-            inner.reserved += 1;
-            inner.memory.as_ref().ok_or(ENODEV)?.gpu.clone()
-        };
-        // Counts down again if what follows fails.
-        let reservation = Reservation(self.clone());
-
-        if reservation.compute_tail().is_none() {
-            let handler = Arc::new(Handler(self.clone()), GFP_KERNEL)?;
-            let event = gpu.events().alloc(handler)?;
-
-            let mut inner = self.inner.lock();
-            inner.check()?;
-            inner.memory.as_mut().ok_or(ENODEV)?.compute.attach(event);
-        }
-        Ok(reservation)
-    }
-
-    /// Takes over a job that is complete, and runs it at once if it need not wait.
-    pub(super) fn submit(self: &Arc<Self>, job: ListArc<Job>) {
-        self.update(|inner| {
-            if let Some(memory) = inner.memory.as_mut() {
-                memory.compute.assign(&job.compute);
-            }
-            match inner.dead {
-                Some(error) => finish(job, Some(error)),
-                None => inner.waiting.push_back(job),
-            }
-            inner.pump();
-        });
-    }
-
-    /// Changes the state and brings timer and event into line with it.
-    fn update(self: &Arc<Self>, change: impl FnOnce(&mut Inner)) {
-        let mut inner = self.inner.lock();
-        change(&mut inner);
-        let released = inner.settle(self);
-        drop(inner);
-        drop(released);
-    }
-}
-
-#[pinned_drop]
-impl PinnedDrop for Scheduler {
-    fn drop(self: Pin<&mut Self>) {
-        let this = self.project();
-        let memory = this.inner.lock().memory.take();
-        if let (Some(memory), Some(remains)) = (memory, this.remains.take()) {
-            remains.free(memory);
-        }
-    }
-}
-
-impl Inner {
-    fn check(&self) -> Result {
-        self.dead.map_or(Ok(()), Err)
-    }
-
-    /// Gives the firmware all jobs that may run now.
-    fn pump(&mut self) {
-        let Some(memory) = self.memory.as_mut() else {
-            return;
-        };
-
-        loop {
-            let mut cursor = self.waiting.cursor_front();
-            let Some(first) = cursor.peek_next() else {
-                return;
-            };
-            if !first.may_run() || !memory.compute.has_room(&first.compute) {
-                return;
-            }
-
-            let job = first.remove();
-            if self.running.is_empty() {
-                self.since = Instant::now();
-                self.limit = job_timeout();
-            }
-            let result = memory.run(&job);
-            self.running.push_back(job);
-            if let Err(error) = result {
-                self.stop(error);
-                return;
-            }
+impl Hardware {
+    /// Makes it from the memory that is shared with the firmware.
+    pub(super) fn new(memory: Memory) -> Self {
+        Self {
+            memory,
+            slots: Slots::default(),
+            line: None,
         }
     }
 
-    /// Finishes the jobs whose stamps have passed.
-    fn retire(&mut self) {
-        let Some(memory) = self.memory.as_mut() else {
-            return;
-        };
+    /// Returns the line for a kind of slot.
+    fn line_for(&self, kind: SlotKind) -> &Line {
+        let gpu = &self.memory.gpu;
+        match kind {
+            SlotKind::Vm => gpu.vm_line(),
+            SlotKind::Event => gpu.events().line(),
+            SlotKind::Tiler => gpu.tiler_slots().line(),
+        }
+    }
 
-        let mut news = false;
-        for list in [&mut self.lost, &mut self.running] {
-            loop {
-                let mut cursor = list.cursor_front();
-                let Some(first) = cursor.peek_next() else {
-                    break;
-                };
-                if !memory.compute.is_done(first.compute.last) {
-                    break;
+    /// Returns whether others wait for what the queue has.
+    fn is_in_the_way(&self) -> bool {
+        let events = self.memory.queues.iter().any(|q| q.slot().is_some());
+        let has = [
+            (SlotKind::Vm, self.slots.vm.is_some()),
+            (SlotKind::Event, events),
+            (SlotKind::Tiler, self.slots.tiler.is_some()),
+        ];
+        has.into_iter()
+            .any(|(kind, has)| has && !self.line_for(kind).is_empty())
+    }
+
+    /// Takes all slots that a job needs and the queue has not got, or else gets in line for the
+    /// first kind that there is none of, and returns that.
+    fn acquire(
+        &self,
+        queue: &Arc<Scheduler>,
+        work: &Work,
+        woken: Option<SlotKind>,
+    ) -> Result<core::result::Result<Slots, SlotKind>> {
+        let gpu = &self.memory.gpu;
+        let mut new = Slots::default();
+
+        if self.slots.vm.is_none() {
+            let kind = SlotKind::Vm;
+            let space = self.memory.vm.space();
+            new.vm = self
+                .line_for(kind)
+                .claim(queue, woken == Some(kind), || space.try_bind_slot())?;
+            if new.vm.is_none() {
+                return Ok(Err(kind));
+            }
+        }
+
+        let lacking = self.memory.lacking(&work.shares).count();
+        if lacking != 0 {
+            let kind = SlotKind::Event;
+            let events = self.line_for(kind).claim(queue, woken == Some(kind), || {
+                Ok::<_, Error>(gpu.events().try_take(queue, lacking))
+            })?;
+            match events {
+                Some(events) => new.events = events,
+                None => return Ok(Err(kind)),
+            }
+        }
+
+        if let (None, Some(owner)) = (&self.slots.tiler, &work.tiler) {
+            let kind = SlotKind::Tiler;
+            new.tiler = self.line_for(kind).claim(queue, woken == Some(kind), || {
+                Ok::<_, Error>(gpu.tiler_slots().try_take(self.memory.id, owner))
+            })?;
+            if new.tiler.is_none() {
+                return Ok(Err(kind));
+            }
+        }
+        Ok(Ok(new))
+    }
+
+    /// Keeps slots that a job needs.
+    fn keep(&mut self, new: Slots, work: &Work) {
+        if new.vm.is_some() {
+            self.slots.vm = new.vm;
+        }
+        if new.tiler.is_some() {
+            self.slots.tiler = new.tiler;
+        }
+        let mut events = new.events.into_iter().flatten();
+        for (queue, share) in self.memory.queues.iter_mut().zip(&work.shares) {
+            if share.events != 0 && queue.slot().is_none() {
+                if let Some(event) = events.next() {
+                    queue.attach(event);
                 }
-                let job = first.remove();
-                memory.compute.retire(&job.compute);
-                finish(job, None);
-                news = true;
             }
         }
-        if news {
-            self.since = Instant::now();
-            self.limit = job_timeout();
-        }
     }
 
-    /// Fails the first running job, which has not come to an end, and all jobs behind it.
-    fn expire(&mut self) {
-        if let Some(first) = self.running.cursor_front().peek_next() {
-            first.set_error(ETIMEDOUT);
+    /// Gives all slots back, by way of dropping what it returns.
+    fn release(&mut self) -> Slots {
+        let mut slots = core::mem::take(&mut self.slots);
+        for (event, queue) in slots.events.iter_mut().zip(&mut self.memory.queues) {
+            *event = queue.detach();
         }
-        if let Some(memory) = self.memory.as_ref() {
-            dev_err!(
-                memory.gpu.dev(),
-                "a job takes too long, its queue is stopped\n"
-            );
-        }
-        self.stop(STOPPED);
-
-        while let Some(mut job) = self.running.pop_front() {
-            job.set_error(ECANCELED);
-            job.signal();
-            self.lost.push_back(job);
-        }
+        slots
     }
 
-    /// Takes no more jobs, and fails those that have not started.
-    fn stop(&mut self, error: Error) {
-        self.dead.get_or_insert(error);
-        while let Some(job) = self.waiting.pop_front() {
-            finish(job, Some(ECANCELED));
+    /// Takes a job to the firmware if there is room and there are slots.
+    fn admit(
+        &mut self,
+        queue: &Arc<Scheduler>,
+        work: &mut Work,
+        woken: Option<SlotKind>,
+    ) -> Result<Admission> {
+        if !self.memory.has_room(&work.shares) {
+            return Ok(Admission::Blocked);
         }
-    }
-
-    /// Fails everything, because the firmware is gone.
-    fn kill(&mut self, error: Error) {
-        self.dead = Some(error);
-        while let Some(job) = self.running.pop_front() {
-            finish(job, Some(error));
+        if self.is_in_the_way() {
+            if self.memory.is_busy() {
+                return Ok(Admission::Blocked);
+            }
+            drop(self.release());
         }
-        while let Some(job) = self.waiting.pop_front() {
-            finish(job, Some(error));
-        }
-        while let Some(job) = self.lost.pop_front() {
-            finish(job, None);
-        }
-    }
-
-    /// Notes that running jobs have failed: all of them, or those up to a stamp value.
-    fn fail(&mut self, value: Option<u32>, error: Error) {
-        for job in self.running.iter() {
-            if value.is_none_or(|value| stamp_reached(value, job.compute.first)) {
-                job.set_error(error);
+        match self.acquire(queue, work, woken)? {
+            Ok(new) => self.keep(new, work),
+            Err(kind) => {
+                self.line = Some(kind);
+                return Ok(Admission::Blocked);
             }
         }
-        // The firmware goes on and retires them; if it does not, the timer does.
-        self.since = Instant::now();
-        self.limit = ERROR_TIMEOUT;
-        self.timer_late = true;
-    }
 
-    /// Returns how many milliseconds the first running job has left.
-    fn time_left(&self) -> i64 {
-        self.limit - self.since.elapsed().as_millis()
-    }
-
-    /// Sets the timer if jobs are running and stops it if none are, and lets the event go if
-    /// nothing needs it.
-    fn settle(&mut self, scheduler: &Arc<Scheduler>) -> Released {
-        let mut released = Released::default();
-
-        if self.running.is_empty() {
-            if self.timer_set {
-                self.timer_set = false;
-                released._timer = worker::cancel_delayed::<Scheduler, 1>(scheduler);
-            }
-        } else if !self.timer_set || self.timer_late {
-            self.timer_set = true;
-            self.timer_late = false;
-            released._timer = worker::cancel_delayed::<Scheduler, 1>(scheduler);
-            let left = self.time_left().clamp(0, u32::MAX.into()) as u32;
-            let delay = msecs_to_jiffies(left) + 1;
-            // It is fine if it is about to run: it sets itself again.
-            let _ = worker::queue().enqueue_delayed::<_, 1>(scheduler.clone(), delay);
-        }
-
-        let idle = self.waiting.is_empty() && self.running.is_empty() && self.lost.is_empty();
-        if idle && self.reserved == 0 {
-            if let Some(memory) = self.memory.as_mut() {
-                released._event = memory.compute.detach();
-            }
-        }
-        released
+        let [vertex, fragment, compute] = &self.memory.queues;
+        let places = Places {
+            vm_slot: self.slots.vm.as_ref().ok_or(EINVAL)?.slot(),
+            vertex: vertex.place(),
+            fragment: fragment.place(),
+            compute: compute.place(),
+            tiler: self.slots.tiler.as_ref().map(TilerSlot::place),
+        };
+        self.memory.run(work, &places)?;
+        Ok(Admission::Running)
     }
 }
 
-/// Signals a job's fence and has the job freed.
-fn finish(mut job: ListArc<Job>, error: Option<Error>) {
-    if let Some(error) = error {
-        job.set_error(error);
+impl Backend for Hardware {
+    type Job = Work;
+    type Names = Names;
+    type Slots = Slots;
+    type Probe = Arc<Gpu>;
+
+    const STOPPED: Error = STOPPED;
+
+    fn workqueue() -> &'static Queue {
+        worker::queue()
     }
-    job.signal();
-    job.free();
+
+    fn run(&mut self, queue: &Arc<Scheduler>, work: &mut Work) -> Result<Admission> {
+        let line = self.line;
+        if line.is_some_and(|kind| self.line_for(kind).has(queue)) {
+            return Ok(Admission::Blocked);
+        }
+
+        // Who is not in line any more has been woken.
+        self.line = None;
+        let ret = self.admit(queue, work, line);
+        if let Some(kind) = line.filter(|_| self.line != line) {
+            // There may be enough for the next one, too.
+            self.line_for(kind).wake_one();
+        }
+        ret
+    }
+
+    fn unblock(&mut self, queue: &Arc<Scheduler>) {
+        if let Some(kind) = self.line.take() {
+            let line = self.line_for(kind);
+            line.leave(queue);
+            line.wake_one();
+        }
+    }
+
+    fn is_done(&self, work: &Work) -> bool {
+        self.memory.is_done(work)
+    }
+
+    fn retire(&mut self, work: &mut Work) {
+        self.memory.retire(work);
+    }
+
+    fn lost(&mut self, work: &mut Work) {
+        work.suspect();
+    }
+
+    fn idle(&mut self) -> Option<Slots> {
+        Some(self.release())
+    }
+
+    /// The firmware has a limit of its own; this one is for when the firmware does not answer.
+    fn timeout(&self) -> u32 {
+        crate::module_parameters::job_timeout_ms.value().max(1)
+    }
+
+    fn probe(&self) -> Arc<Gpu> {
+        self.memory.gpu.clone()
+    }
+
+    fn timed_out(gpu: Arc<Gpu>) -> Verdict {
+        // When nothing comes from the firmware any more, it is not about this job.
+        if gpu.check_firmware() {
+            dev_err!(gpu.dev(), "a job takes too long, its queue is stopped\n");
+        }
+        Verdict::Fail
+    }
 }
 
-/// Keeps a queue's event while a submission is built.
-pub(super) struct Reservation(Arc<Scheduler>);
-
-impl Reservation {
-    /// Returns where the next compute command stands.
-    pub(super) fn compute_tail(&self) -> Option<Tail> {
-        self.0.inner.lock().memory.as_ref()?.compute.tail()
-    }
+/// The stamp of a queue's event slot has this value.
+pub(crate) fn progress(queue: &Arc<Scheduler>, slot: u32, stamp: u32) {
+    queue.update(|jobs| {
+        for queue in &mut jobs.backend().memory.queues {
+            queue.set_stamp(slot, stamp);
+        }
+    });
 }
 
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.0.update(|inner| inner.reserved -= 1);
-    }
-}
+/// Work of a queue's event slot has failed, up to a stamp value.
+///
+/// If the firmware is to go on with the work queue after an error of its channel, that is returned.
+pub(crate) fn fail(
+    queue: &Arc<Scheduler>,
+    slot: u32,
+    value: u32,
+    error: WorkError,
+) -> Option<Recover> {
+    queue.update(|jobs| {
+        let hardware = jobs.backend();
+        let queues = &hardware.memory.queues;
+        let index = queues.iter().position(|queue| queue.slot() == Some(slot))?;
+        let failed = queues.get(index)?;
+        let recover = Recover {
+            pipe: failed.pipe(),
+            queue_info: failed.info_va(),
+        };
 
-/// What the event manager calls.
-struct Handler(Arc<Scheduler>);
+        let vm_slot = hardware.slots.vm.as_ref().map(VmSlot::slot);
+        let guilty = match error {
+            WorkError::Fault(info) => vm_slot == Some(info.vm_slot),
+            WorkError::Timeout | WorkError::ChannelError(_) => true,
+            // Another client's work was at fault, or nobody knows whose it was. What was running is
+            // lost, the queue is not.
+            WorkError::Killed | WorkError::Unknown => false,
+        };
+        let errno = match error {
+            WorkError::Fault(_) if !guilty => WorkError::Killed.into(),
+            error => error.into(),
+        };
 
-impl EventHandler for Handler {
-    fn signal(&self, slot: u32, stamp: u32) {
-        self.0.update(|inner| {
-            let Some(memory) = inner.memory.as_mut() else {
-                return;
-            };
-            if memory.compute.set_stamp(slot, stamp) {
-                inner.retire();
-                inner.pump();
+        let hits = jobs.fail(errno, ERROR_TIMEOUT, |hardware, work| {
+            let hit = hardware.memory.is_hit(work, index, value);
+            if hit {
+                work.suspect();
             }
+            hit
         });
-    }
-
-    fn error(&self, _slot: u32, value: Option<u32>, err: WorkError) -> Option<Recover> {
-        let mut recover = None;
-        self.0.update(|inner| {
-            inner.fail(value, err.into());
-            match err {
-                // Another client's job was at fault. What was running is lost, the queue is not.
-                WorkError::Killed => {}
-                WorkError::ChannelError(_) => {
-                    inner.stop(STOPPED);
-                    recover = inner.memory.as_ref().map(|memory| Recover {
-                        pipe: memory.compute.pipe(),
-                        queue_info: memory.compute.info_va(),
-                    });
-                }
-                _ => inner.stop(STOPPED),
-            }
-        });
-        recover
-    }
-
-    fn kill(&self, err: WorkError) {
-        self.0.update(|inner| inner.kill(err.into()));
-    }
+        // An error of work that is done, or that never was, is none.
+        if hits == 0 {
+            return None;
+        }
+        if guilty {
+            jobs.stop(STOPPED);
+        }
+        matches!(error, WorkError::ChannelError(_)).then_some(recover)
+    })
 }
