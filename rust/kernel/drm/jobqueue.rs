@@ -35,6 +35,13 @@
 //! is when one of its jobs is done, which happens by itself. Where queues compete for something of
 //! the device, they stand in line in a [`WaitList`].
 //!
+//! # Too many jobs
+//!
+//! A client that submits more than the hardware gets done has to wait at some point, or its jobs
+//! would take up all memory. It waits before anything is allocated, in [`JobQueue::make_room`],
+//! until enough of its own jobs of that queue are gone; a signal ends that. As fences signal in
+//! bounded time, so does the wait.
+//!
 //! # Locking
 //!
 //! One mutex per queue holds all of that. It is taken in the path that signals fences, and all
@@ -72,6 +79,7 @@ use crate::{
         ListLinks,
         TryNewListArc, //
     },
+    new_condvar,
     new_delayed_work,
     new_mutex,
     new_work,
@@ -80,6 +88,7 @@ use crate::{
         aref::ARef,
         atomic::Atomic,
         Arc,
+        CondVar,
         Mutex, //
     },
     time::{
@@ -149,6 +158,10 @@ pub trait Backend: Sized + Send + Unpin + 'static {
 
     /// What a submission to a queue fails with that was stopped because a job took too long.
     const STOPPED: Error = EIO;
+
+    /// How much the jobs of a queue may cost that are not gone yet. A job that is alone may cost
+    /// more.
+    const MOST: u32;
 
     /// Returns where work for queues is done. It has to be a workqueue that makes progress without
     /// memory.
@@ -264,8 +277,26 @@ pub struct JobQueue<T: Backend> {
     line: Atomic<usize>,
     set: Arc<QueueSet<T>>,
     fences: FenceContext<T::Names>,
+    /// What all jobs cost that are not gone.
+    #[pin]
+    cost: Mutex<u32>,
+    #[pin]
+    cheaper: CondVar,
     #[pin]
     inner: Mutex<Inner<T>>,
+}
+
+/// Room for a job. It is given back when the job is gone.
+pub struct Room<T: Backend> {
+    queue: Arc<JobQueue<T>>,
+    cost: u32,
+}
+
+impl<T: Backend> Drop for Room<T> {
+    fn drop(&mut self) {
+        *self.queue.cost.lock() -= self.cost;
+        self.queue.cheaper.notify_all();
+    }
 }
 
 impl_has_work! {
@@ -344,6 +375,8 @@ impl<T: Backend> JobQueue<T> {
                 line: Atomic::new(0),
                 set: set.clone(),
                 fences: FenceContext::new(),
+                cost <- new_mutex!(0),
+                cheaper <- new_condvar!(),
                 inner <- new_mutex!(Inner {
                     backend: ManuallyDrop::new(backend),
                     grave: Some(grave),
@@ -377,15 +410,41 @@ impl<T: Backend> JobQueue<T> {
         let _ = T::workqueue().enqueue::<_, 0>(self.clone());
     }
 
+    /// Waits until there is room for a job, if there are too many already.
+    ///
+    /// The caller must not hold anything that jobs of this queue need. Fails with [`ERESTARTSYS`]
+    /// if a signal comes first, and with the queue's error if it takes no more jobs.
+    pub fn make_room(self: &Arc<Self>, cost: u32) -> Result<Room<T>> {
+        let mut sum = self.cost.lock();
+
+        loop {
+            self.check()?;
+            let new = sum.saturating_add(cost);
+            if *sum == 0 || new <= T::MOST {
+                *sum = new;
+                break;
+            }
+            if self.cheaper.wait_interruptible(&mut sum) {
+                return Err(ERESTARTSYS);
+            }
+        }
+        drop(sum);
+        Ok(Room {
+            queue: self.clone(),
+            cost,
+        })
+    }
+
     /// Allocates all that a job needs which waits for `fences` before it runs.
     pub fn prepare(
         self: &Arc<Self>,
+        room: Room<T>,
         data: T::Job,
         fences: KVec<ARef<Fence>>,
     ) -> Result<PreparedJob<T>> {
         let fence = FenceSlot::new(GFP_KERNEL)?;
         let waits = PreparedWaits::new(self, fences)?;
-        let job = Job::new(data, waits.waits())?;
+        let job = Job::new(room, data, waits.waits())?;
 
         Ok(PreparedJob {
             queue: self.clone(),

@@ -4,7 +4,8 @@
 
 use super::{
     Backend,
-    JobQueue, //
+    JobQueue,
+    Room, //
 };
 use crate::{
     dma_fence::{
@@ -144,6 +145,8 @@ pub(super) struct Job<T: Backend> {
     callbacks: ListArcField<Callbacks<T>>,
     waits: Arc<Waits<T>>,
     data: ListArcField<T::Job>,
+    /// Given back after all else.
+    _room: Room<T>,
 }
 
 impl_list_arc_safe! {
@@ -184,7 +187,7 @@ impl<T: Backend> Job<T> {
     }
 
     /// Makes a job that lacks its fence and its callbacks.
-    pub(super) fn new(data: T::Job, waits: Arc<Waits<T>>) -> Result<ListArc<Self>> {
+    pub(super) fn new(room: Room<T>, data: T::Job, waits: Arc<Waits<T>>) -> Result<ListArc<Self>> {
         ListArc::pin_init(
             try_pin_init!(Self {
                 links <- ListLinks::new(),
@@ -194,6 +197,7 @@ impl<T: Backend> Job<T> {
                 callbacks: ListArcField::new(KVec::new()),
                 waits,
                 data: ListArcField::new(data),
+                _room: room,
             }),
             GFP_KERNEL,
         )

@@ -88,6 +88,8 @@ impl Backend for Fake {
     type Slots = Seat;
     type Probe = Arc<Hardware>;
 
+    const MOST: u32 = 4;
+
     fn workqueue() -> &'static Queue {
         workqueue::system_highpri()
     }
@@ -209,7 +211,17 @@ impl Hardware {
             number,
             hardware: self.clone(),
         };
-        Ok(queue.prepare(job, fences)?.submit())
+        let room = queue.make_room(1)?;
+        Ok(queue.prepare(room, job, fences)?.submit())
+    }
+
+    /// Makes a job whose queue is to be stopped before it is submitted.
+    fn prepare(self: &Arc<Self>, queue: &Arc<JobQueue<Fake>>) -> Result<PreparedJob<Fake>> {
+        let job = FakeJob {
+            number: 100,
+            hardware: self.clone(),
+        };
+        queue.prepare(queue.make_room(1)?, job, KVec::new())
     }
 
     fn finish(&self, queue: &Arc<JobQueue<Fake>>, number: u32) {
@@ -304,6 +316,24 @@ mod tests {
     }
 
     #[test]
+    fn who_submits_too_much_waits() -> Result {
+        let hardware = Hardware::new(2, 1, 30)?;
+        hardware.patience.store(1, Relaxed);
+        let queue = hardware.queue()?;
+        // One that is alone may cost more than all.
+        drop(queue.make_room(10)?);
+        let first = hardware.submit(&queue, 1, KVec::new())?;
+        for number in 2..=4 {
+            hardware.submit(&queue, number, KVec::new())?;
+        }
+        // There is room again when the queue has been stopped, but nothing to use it for.
+        assert_eq!(queue.make_room(1).err(), Some(EIO));
+        assert_eq!(first.status(), Some(Err(ETIMEDOUT)));
+        hardware.finish(&queue, 4);
+        Ok(())
+    }
+
+    #[test]
     fn queues_stand_in_line() -> Result {
         let hardware = Hardware::new(8, 1, NEVER)?;
         let (one, two, three) = (hardware.queue()?, hardware.queue()?, hardware.queue()?);
@@ -330,14 +360,15 @@ mod tests {
         let slow = hardware.submit(&queue, 1, KVec::new())?;
         let behind = hardware.submit(&queue, 2, KVec::new())?;
         let waiting = hardware.submit(&queue, 3, KVec::new())?;
+        let late = hardware.prepare(&queue)?;
 
         assert!(soon(|| waiting.is_signaled()));
         assert_eq!(slow.status(), Some(Err(ETIMEDOUT)));
         assert_eq!(behind.status(), Some(Err(ECANCELED)));
         assert_eq!(waiting.status(), Some(Err(ECANCELED)));
         assert_eq!(queue.check(), Err(EIO));
-        let late = hardware.submit(&queue, 4, KVec::new())?;
-        assert_eq!(late.status(), Some(Err(ECANCELED)));
+        assert_eq!(queue.make_room(1).err(), Some(EIO));
+        assert_eq!(late.submit().status(), Some(Err(ECANCELED)));
 
         // What the hardware may still come back to stays until it has.
         assert!(soon(|| hardware.dropped.load(Relaxed) == 2));
@@ -413,14 +444,15 @@ mod tests {
         let running = hardware.submit(&one, 1, KVec::new())?;
         let blocked = hardware.submit(&one, 2, KVec::new())?;
         let waiting = hardware.submit(&two, 3, fences)?;
+        let late = hardware.prepare(&idle)?;
 
         hardware.set.kill(ENODEV);
         for fence in [&running, &blocked, &waiting] {
             assert_eq!(fence.status(), Some(Err(ENODEV)));
         }
         assert_eq!(idle.check(), Err(ENODEV));
-        let late = hardware.submit(&idle, 4, KVec::new())?;
-        assert_eq!(late.status(), Some(Err(ENODEV)));
+        assert_eq!(idle.make_room(1).err(), Some(ENODEV));
+        assert_eq!(late.submit().status(), Some(Err(ENODEV)));
         // The callback has been taken off.
         assert!(soon(|| hardware.dropped.load(Relaxed) == 4));
         drop((one, two, idle));
@@ -453,11 +485,7 @@ mod tests {
     fn a_prepared_job_may_be_dropped() -> Result {
         let hardware = Hardware::new(2, 1, NEVER)?;
         let queue = hardware.queue()?;
-        let job = FakeJob {
-            number: 1,
-            hardware: hardware.clone(),
-        };
-        drop(queue.prepare(job, KVec::new())?);
+        drop(hardware.prepare(&queue)?);
         assert_eq!(hardware.dropped.load(Relaxed), 1);
         let fence = hardware.submit(&queue, 1, KVec::new())?;
         assert_eq!(fence.seqno(), 1);
