@@ -202,6 +202,8 @@ impl EventManager {
 
     /// The firmware said that work of a slot failed, up to a stamp value.
     pub(crate) fn error(&self, slot: u32, value: u32, error: WorkError) -> Option<Recover> {
+        // What was done before has not failed, even if the event about that is still to come.
+        self.signal(slot);
         sched::fail(&self.queue(slot)?, slot, value, error)
     }
 }

@@ -490,12 +490,15 @@ impl Gpu {
     pub(crate) fn start_op(self: &Arc<Self>) -> Result<OpGuard> {
         let sender = self.sender()?;
 
-        self.pending_submissions()?.fetch_add(1, Full);
+        let before = self.pending_submissions()?.fetch_add(1, Full);
 
         // From here on dropping the guard undoes it.
         let guard = OpGuard { gpu: self.clone() };
 
-        channel::kick(sender)?;
+        // While there are others, it does not go to sleep.
+        if before == 0 {
+            channel::kick(sender)?;
+        }
         Ok(guard)
     }
 
@@ -749,6 +752,11 @@ impl Gpu {
 
 impl Drop for OpGuard {
     fn drop(&mut self) {
+        // A dead GPU is not to be switched off under what it may still be doing, before the
+        // firmware is stopped.
+        if self.gpu.is_dead() {
+            return;
+        }
         if let Ok(pending) = self.gpu.pending_submissions() {
             pending.fetch_sub(1, Full);
         }

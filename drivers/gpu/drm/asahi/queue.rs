@@ -156,18 +156,21 @@ impl Queue {
         find_timestamps: FindTimestamps<'_>,
     ) -> Result {
         self.gpu.check_alive()?;
-        self.scheduler.check()?;
         self.gpu.reclaim();
 
+        // CAST: Their number is bounded.
+        let room = self.scheduler.make_room(buffer.commands().len() as u32)?;
         let (in_fences, out_syncs) = syncs.split();
         let mut order = self.order.lock();
         let mut next = *order;
         let work = self.build(buffer, &mut next, find_timestamps)?;
-        let job = self.scheduler.prepare(work, in_fences)?;
+        let job = self.scheduler.prepare(room, work, in_fences)?;
+        let resvs = self.vm.reserve_fences()?;
 
         // Nothing fails from here on.
         *order = next;
         let fence = job.submit();
+        resvs.add(&fence);
         out_syncs.publish(&fence);
         Ok(())
     }
@@ -190,7 +193,7 @@ impl Queue {
             fragment_info,
             compute_info,
         };
-        let mut work = Work::new(buffer.commands().len())?;
+        let mut work = Work::new(buffer.commands().len(), self.vm.begin_work())?;
         let mut computes = 0;
 
         for command in buffer.commands() {

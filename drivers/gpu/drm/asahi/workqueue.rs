@@ -27,6 +27,7 @@ use crate::{
         RING_SIZE, //
     },
     fw_atomic,
+    fw_read,
     gpu::{
         Gpu,
         RunMsg, //
@@ -183,6 +184,12 @@ impl WorkQueue {
     /// Returns whether the firmware has ever been told of the queue.
     pub(crate) fn was_used(&self) -> bool {
         !self.is_new
+    }
+
+    /// Returns whether the firmware has done with all that is in the ring. It may do some more
+    /// about a command after it has set the stamp.
+    pub(crate) fn is_drained(&self) -> bool {
+        fw_read!(self.state, .gpu_doneptr) == self.wptr
     }
 
     /// Gives the queue an event. It has none.

@@ -7,11 +7,17 @@
 
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
 };
 
 use crate::{
     channel::{
+        self,
         PipeType,
         PIPE_TYPES, //
     },
@@ -47,6 +53,9 @@ use crate::{
 /// The order in which the firmware is told of the parts of a job.
 const SUBMIT_ORDER: [PipeType; PIPE_TYPES] =
     [PipeType::Fragment, PipeType::Vertex, PipeType::Compute];
+
+/// How long the firmware may take to put away a command whose stamp it has set.
+const DRAIN_TIMEOUT: Delta = Delta::from_millis(100);
 
 /// A queue's part of the memory shared with the firmware, and what it needs to exist.
 ///
@@ -218,6 +227,15 @@ impl Drop for Memory {
         // The firmware knows nothing of a queue that it was never told of.
         if !self.queues.iter().any(WorkQueue::was_used) {
             return;
+        }
+
+        // All jobs are done, but the firmware may not have put the last one away.
+        let start = Instant::<Monotonic>::now();
+        while !self.gpu.is_dead()
+            && !self.queues.iter().all(WorkQueue::is_drained)
+            && start.elapsed() < DRAIN_TIMEOUT
+        {
+            channel::poll_sleep(start);
         }
 
         let context = ContextRef {

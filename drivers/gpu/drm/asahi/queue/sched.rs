@@ -70,6 +70,10 @@ const ERROR_TIMEOUT: u32 = 2_000;
 /// What a submission to a queue fails with that has been stopped after an error.
 const STOPPED: Error = EIO;
 
+/// How many commands a queue may have before a submission waits. Each takes some tens of kilobytes
+/// in the client's address space.
+const MOST_COMMANDS: u32 = 512;
+
 /// A kind of slot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SlotKind {
@@ -244,6 +248,7 @@ impl Backend for Hardware {
     type Probe = Arc<Gpu>;
 
     const STOPPED: Error = STOPPED;
+    const MOST: u32 = MOST_COMMANDS;
 
     fn workqueue() -> &'static Queue {
         worker::queue()

@@ -29,6 +29,7 @@ use crate::{
             TilerOwner, //
         }, //
     },
+    vm::VmWork,
     workqueue::Share, //
 };
 
@@ -92,17 +93,20 @@ pub(crate) struct Work {
     /// Keeps the GPU powered while the firmware has it.
     pub(super) op: Option<OpGuard>,
     commands: KVec<BuiltCommand>,
+    /// Keeps the VM, and what was mapped in it when the work was built.
+    _vm: VmWork,
 }
 
 impl Work {
     /// Makes work without any commands, with room for some.
-    pub(super) fn new(commands: usize) -> Result<Self> {
+    pub(super) fn new(commands: usize, vm: VmWork) -> Result<Self> {
         Ok(Self {
             shares: [Share::default(); PIPE_TYPES],
             tiler: None,
             placed: false,
             op: None,
             commands: KVec::with_capacity(commands, GFP_KERNEL)?,
+            _vm: vm,
         })
     }
 
