@@ -36,9 +36,6 @@ const FAILED: &str = "have failed with -5";
 const GONE: &str = "No such device";
 const LOST: &str = "have failed with -19";
 
-/// What the driver says in any case.
-const BOUND: &str = "firmware ABI 13.5";
-
 /// The driver waits for a job that the firmware does not tell of as long as this says. Short, because
 /// that is the time which the test takes.
 const CMDLINE: &str = "asahi.job_timeout_ms=4000";
@@ -54,7 +51,7 @@ const fn fault(kind: &'static str, says: &'static str, clients: &'static [&'stat
     }
 }
 
-const FAULTS: [Fault; 24] = [
+const FAULTS: [Fault; 18] = [
     // The coprocessor does not boot.
     fault(
         "no-answer",
@@ -121,21 +118,6 @@ const FAULTS: [Fault; 24] = [
         "GPU channel error 1 of pipe 2",
         &[FAILED, FINE],
     ),
-    fault(
-        "channel-error:1,type=3",
-        "GPU channel error 3 of pipe 2",
-        &[FAILED, FINE],
-    ),
-    fault(
-        "read-only:1",
-        "event slot 0 fails up to stamp 0x100: fault",
-        &[FAILED, FINE],
-    ),
-    // It is told late, twice, or not at all that a job has ended.
-    fault("late-event:1,ms=500", BOUND, &[FINE, FINE]),
-    fault("repeat-event:1", BOUND, &[FINE, FINE]),
-    fault("false-flag:1", BOUND, &[FINE, FINE]),
-    fault("stale-timeout:1", BOUND, &[FINE, FINE]),
     // It goes wrong for good.
     fault(
         "lose-job:1",
