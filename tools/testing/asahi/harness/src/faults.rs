@@ -145,7 +145,8 @@ const FAULTS: [Fault; 18] = [
 const ON_DEMAND: [&str; 2] = ["on-demand", "time-limit:ms=2000"];
 
 /// The tests that do.
-const DEMANDING: &str = "asahi-tests ondemand:: fault::endless fault::leaves_an_endless_job";
+const DEMANDING: &str = "asahi-tests ondemand:: fault::endless fault::leaves_an_endless_job \
+    stress::faults::few stress::crash:: stress::exhaust::closing stress::exhaust::killed";
 
 /// The names of the tests.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -14,7 +14,9 @@
 
 use std::{
     iter,
+    ops::Range,
     os::fd::{AsRawFd, OwnedFd},
+    thread,
     time::Instant,
 };
 
@@ -25,14 +27,17 @@ use crate::{
     device::{Bo, Commands, Device, HEAP, Mapping, PAGE, Queue, Vm, bytes},
     gpu::{self, Gpu},
     model::{Change, Target, Window},
-    runner::{Rng, rng},
+    runner::{Rng, rng, rounds},
     uapi::*,
 };
 
 use super::errno;
 
+mod look;
+
 crate::suite::tests!(
     random,
+    together,
     long {
         limit: 1500,
         heavy: true
@@ -58,6 +63,9 @@ const OWN: u64 = HEAP;
 /// Words that the GPU copies while operations go on, and the first of them.
 const QUIET: u64 = 64;
 const QUIET_WORD: u32 = 0x0dd0_0000;
+
+/// Threads that bind at once.
+const THREADS: u64 = 4;
 
 /// A handle that there is not.
 const NO_HANDLE: u32 = 0x1234_5678;
@@ -181,6 +189,8 @@ struct Run<'a> {
     rng: Rng,
     clients: [Client<'a>; 2],
     objects: Vec<Object<'a>>,
+    /// The part of the window that operations are for.
+    part: Range<u64>,
     /// Numbers of objects that were made.
     made: u32,
     /// Number of the operation.
@@ -194,6 +204,7 @@ impl<'a> Run<'a> {
             rng,
             clients: [Client::new(vms[0], 0)?, Client::new(vms[1], 1)?],
             objects: Vec::new(),
+            part: 0..WINDOW,
             made: 0,
             number: 0,
             looks: 0,
@@ -270,11 +281,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A range of pages of the window: mostly short ones.
+    /// A range of pages of the part of the window: mostly short ones.
     fn range(&mut self) -> (u64, u64) {
-        let most = self.pick(&[1, 4, 16, 64, 256, WINDOW]);
+        let all = self.part.end - self.part.start;
+        let most = self.pick(&[1, 4, 16, 64, 256, WINDOW]).min(all);
         let count = 1 + self.rng.below(most);
-        let first = self.rng.below(WINDOW - count + 1);
+        let first = self.part.start + self.rng.below(all - count + 1);
         (first, count)
     }
 
@@ -304,7 +316,7 @@ impl<'a> Run<'a> {
             count = count.min(pages - page);
             // Next to what is mapped there already it is more likely to be merged or cut wrongly.
             if self.rng.below(4) == 0 {
-                first = self.rng.below(WINDOW - count + 1) / 8 * 8;
+                first = (first / 8 * 8).max(self.part.start);
             }
         }
         let target = Target {
@@ -398,113 +410,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Lets the GPU look, and compares.
-    fn look(&mut self) -> Result<()> {
-        self.looks += 1;
-        for client in &self.clients {
-            client.tag.write(0, self.looks.into());
-            for at in (0..WINDOW as usize * 4).step_by(8) {
-                client.found.write(at, u64::MAX);
-            }
-            client
-                .queue
-                .run(&Commands::default().compute(&client.look))?;
-        }
-        for index in 0..2 {
-            self.compare_names(index)?;
-        }
-        self.compare_words()
-    }
-
-    /// What the GPU read.
-    fn compare_names(&self, index: usize) -> Result<()> {
-        let client = &self.clients[index];
-        for page in 0..WINDOW {
-            let target = client.window.at(page as usize);
-            let due = target.filter(|target| target.read).map_or(0, |target| {
-                let object = &self.objects[target.object];
-                (object.words[((target.page * PAGE + NAME) / 8) as usize] >> 32) as u32
-            });
-            let found = client.found(page);
-            if found != due {
-                return self.wrong(index, page, &format!("it reads {}", self.whose(found)));
-            }
-        }
-        Ok(())
-    }
-
-    /// What the GPU wrote.
-    fn compare_words(&mut self) -> Result<()> {
-        for client in &self.clients {
-            for (page, target) in client.window.pages().enumerate() {
-                let Some(target) = target.filter(|target| target.write) else {
-                    continue;
-                };
-                let place = client.place as usize + page;
-                let word = &mut self.objects[target.object].words
-                    [(target.page * PAGE) as usize / 8 + place / 2];
-                let shift = place % 2 * 32;
-                *word = *word & !(0xffff_ffff << shift) | u64::from(self.looks) << shift;
-            }
-        }
-        for (slot, object) in self.objects.iter().enumerate() {
-            for (at, &due) in object.words.iter().enumerate() {
-                let found = object.map.read(at * 8);
-                if found == due {
-                    continue;
-                }
-                let half = usize::from(found as u32 == due as u32);
-                let page = at as u64 * 8 / PAGE;
-                let place = (at * 2 + half) as u64 % (PAGE / 4);
-                let what = format!(
-                    "page {page} of object {slot} has {:#x}, not {:#x}, at word {place}",
-                    (found >> (half * 32)) as u32,
-                    (due >> (half * 32)) as u32,
-                );
-                if place >= 2 * WINDOW {
-                    bail!("{what}, where nothing is written");
-                }
-                return self.wrong((place / WINDOW) as usize, place % WINDOW, &what);
-            }
-        }
-        Ok(())
-    }
-
-    /// The page that a word is the name of.
-    fn whose(&self, found: u32) -> String {
-        if found == 0 {
-            return "nothing".to_owned();
-        }
-        for (slot, object) in self.objects.iter().enumerate() {
-            for page in 0..object.pages {
-                if (object.words[((page * PAGE + NAME) / 8) as usize] >> 32) as u32 == found {
-                    return format!("page {page} of object {slot}");
-                }
-            }
-        }
-        format!("{found:#x}, which is no page's name any more")
-    }
-
-    /// Reports a page that is not as it ought to be.
-    fn wrong(&self, index: usize, page: u64, what: &str) -> Result<()> {
-        let client = &self.clients[index];
-        let due = client
-            .window
-            .at(page as usize)
-            .map_or_else(|| "nothing".to_owned(), |target| target.to_string());
-        let mut text = format!(
-            "after operation {}: page {page} of client {index} (address {:#x}) ought to be {due}, but {what}",
-            self.number,
-            client.base + page * PAGE,
-        );
-        for done in client.window.history(page, 8) {
-            text += &format!("\n#   {done}");
-        }
-        bail!(text)
-    }
-
     /// Does operations while the GPU reads what they do not touch.
     fn some(&mut self) -> Result<()> {
+        // With work under way, what is closed would go only when that is over.
+        while self.rng.below(3) == 0 {
+            self.close()?;
+        }
         let mut syncs = Vec::new();
         for client in &self.clients {
             for word in 0..QUIET / 2 {
@@ -517,10 +428,7 @@ impl<'a> Run<'a> {
         }
         let until = self.number + EACH;
         while self.number < until {
-            match self.rng.below(40) {
-                0 => self.close()?,
-                _ => self.bind()?,
-            }
+            self.bind()?;
         }
         for (client, done) in iter::zip(&self.clients, syncs) {
             let outcome = done.outcome()?;
@@ -534,6 +442,42 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Does good operations from several threads at once, each in a part of its own of the window of
+    /// the same client.
+    fn together(&mut self, client: usize) -> Result<()> {
+        let mut lists = Vec::new();
+        for thread in 0..THREADS {
+            let each = WINDOW / THREADS;
+            self.part = thread * each..(thread + 1) * each;
+            let mut list = Vec::new();
+            while list.len() < 60 {
+                let wish = self.wish(client);
+                if let Ok((first, count, change)) = wish.ends {
+                    self.number += 1;
+                    let window = &mut self.clients[client].window;
+                    window.change(self.number, first, count, change);
+                    list.push(wish.op);
+                }
+            }
+            lists.push(list);
+        }
+        self.part = 0..WINDOW;
+        let vm = self.clients[client].vm;
+        thread::scope(|scope| {
+            let threads: Vec<_> = lists
+                .iter()
+                .map(|list| scope.spawn(|| list.iter().try_for_each(|op| vm.bind(*op))))
+                .collect();
+            for thread in threads {
+                match thread.join() {
+                    Ok(result) => result.context("VM_BIND among others")?,
+                    Err(_) => bail!("a thread panicked"),
+                }
+            }
+            Ok(())
+        })
     }
 }
 
@@ -558,6 +502,20 @@ fn sequence(device: &Device, rng: Rng, operations: u64) -> Result<()> {
 
 fn random(device: &Device) -> Result<()> {
     sequence(device, rng(), 200)
+}
+
+/// Several threads bind in the same VMs.
+fn together(device: &Device) -> Result<()> {
+    let other = Device::open()?;
+    let vms = [device.vm()?, other.vm()?];
+    let mut run = Run::new([&vms[0], &vms[1]], rng())?;
+    for _ in 0..rounds(8) {
+        for client in 0..2 {
+            run.together(client)?;
+            run.look()?;
+        }
+    }
+    Ok(())
 }
 
 /// Ten sequences of a thousand operations.

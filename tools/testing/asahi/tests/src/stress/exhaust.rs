@@ -54,6 +54,7 @@ fn at_once(device: &Device, vms: u64, queues: u64) -> Result<()> {
     let keeper = device.vm()?;
     let vms: Vec<_> = (0..vms).map(|_| device.vm()).collect::<Result<_>>()?;
     let mut works = Vec::new();
+    let mut gpus = Vec::new();
     for vm in &vms {
         let mut gpu = Gpu::new(vm)?;
         for number in 0..queues {
@@ -61,8 +62,7 @@ fn at_once(device: &Device, vms: u64, queues: u64) -> Result<()> {
             let work = Sums::new(vm, &mut gpu, at, works.len() as u64)?;
             works.push((vm.queue()?, work));
         }
-        // It keeps its memory for as long as the VM is there.
-        std::mem::forget(gpu);
+        gpus.push(gpu);
     }
     let gate = Gate::close(device, &keeper)?;
     let mut started = Vec::new();

@@ -62,6 +62,14 @@ pub const TERMINATE: [u8; 8] = (2u64 << 29).to_le_bytes();
 /// How long an innocent client may wait for a round: as long as faults take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How many jobs each innocent client has in flight, and their priority. Work of low priority is set
+/// aside for other work, and goes on after the fault of that.
+const INNOCENTS: [(u64, u32); 3] = [
+    (1, PRIORITY_MEDIUM),
+    (6, PRIORITY_MEDIUM),
+    (2, PRIORITY_LOW),
+];
+
 /// Something to be guilty of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Deed {
@@ -86,7 +94,7 @@ enum Deed {
 }
 
 /// What the firmware does on demand: its name, its number, how the job ends.
-const FIRMWARE: [(&str, u8, i32); 11] = [
+const FIRMWARE: [(&str, u8, i32); 14] = [
     ("unmapped", 0x01, EIO),
     ("read-only", 0x02, EIO),
     ("write-only", 0x03, EIO),
@@ -94,10 +102,13 @@ const FIRMWARE: [(&str, u8, i32); 11] = [
     ("hang-job", 0x05, ETIMEDOUT),
     ("lose-job", 0x06, ETIMEDOUT),
     ("channel-error", 0x07, EIO),
+    ("lost-event", 0x09, 0),
     ("late-event", 0x0a, 0),
     ("repeat-event", 0x0b, 0),
     ("bad-event", 0x0c, 0),
+    ("false-flag", 0x0d, 0),
     ("stale-timeout", 0x0e, 0),
+    ("odd-grow", 0x10, 0),
 ];
 
 impl Deed {
@@ -219,11 +230,11 @@ impl<'a> Culprit<'a> {
     }
 
     /// Does it on a queue of its own, and tells how the fence of the deed ended.
-    fn guilty(&mut self, deed: Deed) -> Result<i32> {
+    fn guilty(&mut self, deed: Deed, priority: u32) -> Result<i32> {
         let bad = Commands::default().compute(&self.command(deed)?);
         let good = Commands::default().compute(&self.good);
         let device = self.vm.device;
-        let queue = self.vm.queue()?;
+        let queue = self.vm.queue_of(priority)?;
         let submit = |commands: &Commands| -> Result<OwnedFd, i32> {
             let done = device.syncobj().map_err(|_| -1)?;
             let result = queue.submit(commands, 0, &[done.binary()]);
@@ -272,11 +283,11 @@ struct Tally {
 }
 
 /// A client that computes, with so many jobs in flight, until it is told to end.
-fn innocent(link: &mut Link, seed: u64, depth: u64) -> Result<()> {
+fn innocent(link: &mut Link, seed: u64, depth: u64, priority: u32) -> Result<()> {
     let device = Device::open()?;
     let vm = device.vm()?;
     let mut gpu = Gpu::new(&vm)?;
-    let queue = vm.queue()?;
+    let queue = vm.queue_of(priority)?;
     let mut works = (0..depth)
         .map(|n| Sums::new(&vm, &mut gpu, HEAP + n * Sums::PAGES * PAGE, seed + n))
         .collect::<Result<Vec<_>>>()?;
@@ -323,10 +334,11 @@ fn innocent(link: &mut Link, seed: u64, depth: u64) -> Result<()> {
 fn faults(count: usize, all_kinds: bool) -> Result<()> {
     let mut rng = rng();
     let mut innocents = Vec::new();
-    for depth in [1, 6] {
+    for (depth, priority) in INNOCENTS {
         let seed = rng.next();
-        innocents.push(Child::start(&format!("innocent of {depth}"), |link| {
-            innocent(link, seed, depth)
+        let name = format!("innocent of {depth} at priority {priority}");
+        innocents.push(Child::start(&name, |link| {
+            innocent(link, seed, depth, priority)
         })?);
     }
     for innocent in &mut innocents {
@@ -345,7 +357,7 @@ fn faults(count: usize, all_kinds: bool) -> Result<()> {
         let on_demand = match on_demand {
             Some(known) => known,
             None => {
-                let ended = culprit.guilty(Deed::Firmware(0x01))?;
+                let ended = culprit.guilty(Deed::Firmware(0x01), PRIORITY_MEDIUM)?;
                 *on_demand.insert(ended != 0)
             }
         };
@@ -357,7 +369,8 @@ fn faults(count: usize, all_kinds: bool) -> Result<()> {
             let deed = Deed::any(&mut rng, on_demand);
             let start = Instant::now();
             let about = || format!("fault {done}, {}", deed.name());
-            let ended = culprit.guilty(deed).with_context(about)?;
+            let priority = 1 + rng.below(2) as u32;
+            let ended = culprit.guilty(deed, priority).with_context(about)?;
             ensure!(
                 ended == deed.ends(),
                 "{}: ended with {ended}, not {}",

@@ -174,6 +174,8 @@ fn cycle(number: u64, name: &str, rng: &mut Rng) -> Result<()> {
     };
     if number % 5 == 4 {
         // The module goes only when nobody has a file open.
+        let goes = run("modprobe", &["-r", "asahi"]);
+        ensure!(goes.is_err(), "the module goes while files are open");
         leave(clients)?;
         reload()?;
         return newcomer(rng.next());
