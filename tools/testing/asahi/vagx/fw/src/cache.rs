@@ -19,7 +19,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use vagx_trace::{Complaint, Trace};
@@ -41,6 +41,18 @@ pub(crate) struct FwCache {
     client: RwLock<Pages>,
     /// The client's context that is current, or 0.
     current: AtomicU8,
+    /// Pages and leaves that were looked up last and about which nothing was to be done, so that most accesses need no
+    /// lock. Emptied under the lock under which pages are forgotten.
+    recent: [AtomicU64; RECENT],
+}
+
+/// Places for pages that were looked up last.
+const RECENT: usize = 256;
+
+/// Where a page is noted, and the note: its address, slot and leaf in one word that is never zero in practice.
+fn note((slot, va): Key, pte: Pte) -> (usize, u64) {
+    let word = (va | u64::from(slot)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((word >> 56) as usize, word ^ pte.0)
 }
 
 fn key(ctx: u8, va: u64) -> Key {
@@ -57,6 +69,7 @@ impl FwCache {
             kernel: RwLock::default(),
             client: RwLock::default(),
             current: AtomicU8::new(0),
+            recent: [const { AtomicU64::new(0) }; RECENT],
         }
     }
 
@@ -77,12 +90,21 @@ impl FwCache {
         pages.unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// To be called with a lock for writing.
+    fn forget_recent(&self) {
+        for note in &self.recent {
+            note.store(0, Ordering::SeqCst);
+        }
+    }
+
     /// Whether a flush of that slot would be asked for before a page of it goes.
     fn matters(&self, slot: u8) -> bool {
         slot == KERNEL_SLOT || slot != 0 && slot == self.current.load(Ordering::SeqCst)
     }
 
+    /// A page has gone that was not given back. To be called with the lock under which it is forgotten.
     fn complain(&self, (slot, va): Key, old: Pte, now: Option<Pte>) {
+        self.forget_recent();
         let now_is = match now {
             Some(pte) => format!("is mapped to {:#x}", pte.address()),
             None => "is not mapped".into(),
@@ -105,23 +127,28 @@ impl FwCache {
     pub(crate) fn flushed(&self, slot: u32, address: u64, pages: u64) {
         let end = address.saturating_add(pages.saturating_mul(PAGE_SIZE));
         for half in [KERNEL_SLOT, 0] {
-            self.write(half)
-                .retain(|(s, va), _| u32::from(*s) != slot || !(address..end).contains(va));
+            let mut pages = self.write(half);
+            pages.retain(|(s, va), _| u32::from(*s) != slot || !(address..end).contains(va));
+            self.forget_recent();
         }
     }
 
     /// The driver has everything back.
     pub(crate) fn flushed_all(&self) {
-        self.write(KERNEL_SLOT).clear();
-        self.write(0).clear();
+        for half in [KERNEL_SLOT, 0] {
+            let mut pages = self.write(half);
+            pages.clear();
+            self.forget_recent();
+        }
     }
 
     /// Another context becomes current. To be called before the handoff region says so if it is none, after it
     /// otherwise.
     pub(crate) fn switch(&self, current: u8) {
         let mut pages = self.write(0);
-        if self.current.swap(current, Ordering::SeqCst) != current {
+        if self.current.swap(current, Ordering::SeqCst) != current && !pages.is_empty() {
             pages.clear();
+            self.forget_recent();
         }
     }
 
@@ -145,10 +172,23 @@ impl FwCache {
 impl Watch for FwCache {
     fn used(&self, ctx: u8, va: u64, pte: Pte) {
         let key = key(ctx, va);
-        match self.read(key.0).get(&key) {
-            Some(old) if old.address() == pte.address() => return,
-            None if pte.attr() != Attr::Normal => return,
-            _ => {}
+        let (place, note) = note(key, pte);
+        let recent = self.recent.get(place);
+        if recent.is_some_and(|r| r.load(Ordering::SeqCst) == note) {
+            return;
+        }
+        {
+            let pages = self.read(key.0);
+            let nothing_to_do = match pages.get(&key) {
+                Some(old) => old.address() == pte.address(),
+                None => pte.attr() != Attr::Normal,
+            };
+            if nothing_to_do {
+                if let Some(recent) = recent {
+                    recent.store(note, Ordering::SeqCst);
+                }
+                return;
+            }
         }
         let mut pages = self.write(key.0);
         // Once more under the lock: the page may have been given back since the caller walked the tables.
