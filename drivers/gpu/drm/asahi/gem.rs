@@ -132,10 +132,19 @@ impl AsahiObject {
     }
 }
 
+/// Has a system call that was interrupted while it waited for a reservation lock done again.
+pub(crate) fn restart(error: Error) -> Error {
+    if error == EINTR {
+        ERESTARTSYS
+    } else {
+        error
+    }
+}
+
 /// Returns where an object's memory is, which stays there until the device is unbound.
 pub(crate) fn runs<'a>(object: &'a Object, dev: &'a Device<Bound>) -> Result<&'a Runs> {
     // This fails if the memory is not there any more.
-    let pages = object.sg_table(dev)?;
+    let pages = object.sg_table(dev).map_err(restart)?;
     if let Some(runs) = object.runs.as_ref() {
         return Ok(runs);
     }

@@ -219,7 +219,7 @@ impl Vm {
     /// These are that of the VM, which all of its private objects share, and those of the external
     /// objects that are mapped, of which the cost depends. A signal ends the wait for the locks.
     pub(crate) fn reserve_fences(&self) -> Result<ReservedFences<'_>> {
-        let locked = self.gpuvm.lock_resvs().map_err(restart)?;
+        let locked = self.gpuvm.lock_resvs().map_err(gem::restart)?;
         Ok(ReservedFences(locked))
     }
 
@@ -229,7 +229,7 @@ impl Vm {
         check_in_object(args.offset, args.object_len(), obj.size())?;
 
         let (addr, range) = (args.range.start, args.range.end - args.range.start);
-        let runs = gem::runs(obj, dev).map_err(restart)?;
+        let runs = gem::runs(obj, dev)?;
         let pieces = runs.find(args.offset, args.object_len())?;
         let prot = match args.access {
             Access::Read => Prot::GPU_RO,
@@ -282,7 +282,7 @@ impl Vm {
         drop(vm_bo);
 
         // Work that has signalled its fence is over, even if it has not been cleaned up.
-        if self.gpuvm.is_idle() || self.epochs.close(obj).is_err() {
+        if self.gpuvm.is_idle() || self.epochs.close(ARef::from(obj)).is_err() {
             self.take_out(obj)?;
         }
         self.take_out_closed();
@@ -291,8 +291,8 @@ impl Vm {
 
     /// Takes out the closed objects that no work uses any more.
     fn take_out_closed(&self) {
-        while let Some(object) = self.epochs.next_due() {
-            if self.take_out(&object).is_err() {
+        while let Some(result) = self.epochs.with_next_due(|object| self.take_out(object)) {
+            if result.is_err() {
                 pr_err!("cannot take down the mappings of an object\n");
             }
         }
@@ -352,15 +352,6 @@ impl PinnedDrop for Vm {
             }
         }
         self.gpuvm.deferred_cleanup();
-    }
-}
-
-/// Has a system call that was interrupted while it waited for a lock done again.
-fn restart(error: Error) -> Error {
-    if error == EINTR {
-        ERESTARTSYS
-    } else {
-        error
     }
 }
 

@@ -36,18 +36,18 @@ use crate::gem::Object;
 /// What belongs to a mapping: its object.
 ///
 /// When the mapping is gone, this is a link in a list of what is to be let go together.
-pub(crate) struct Owned {
-    object: ARef<Object>,
-    next: Option<KBox<Owned>>,
+pub(crate) struct Owned<T = ARef<Object>> {
+    object: T,
+    next: Option<KBox<Owned<T>>>,
 }
 
-impl Owned {
-    pub(super) fn new(object: ARef<Object>) -> Self {
+impl<T> Owned<T> {
+    pub(super) fn new(object: T) -> Self {
         Self { object, next: None }
     }
 }
 
-impl Drop for Owned {
+impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
         // Not by recursion, as the list may be long.
         let mut next = self.next.take();
@@ -58,16 +58,27 @@ impl Drop for Owned {
 }
 
 /// A list of objects.
-#[derive(Default)]
-pub(super) struct Objects(Option<KBox<Owned>>);
+pub(super) struct Objects<T = ARef<Object>>(Option<KBox<Owned<T>>>);
+
+impl<T> Default for Objects<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
 
 impl Objects {
     /// Adds the object of a mapping that has been taken out.
-    pub(super) fn push(&mut self, mapping: GpuVaRemoved<Tree>) {
-        if let Some(mut owned) = mapping.into_inner() {
-            owned.next = self.0.take();
-            self.0 = Some(owned);
+    pub(super) fn take_over(&mut self, mapping: GpuVaRemoved<Tree>) {
+        if let Some(owned) = mapping.into_inner() {
+            self.push(owned);
         }
+    }
+}
+
+impl<T> Objects<T> {
+    fn push(&mut self, mut owned: KBox<Owned<T>>) {
+        owned.next = self.0.take();
+        self.0 = Some(owned);
     }
 
     fn is_empty(&self) -> bool {
@@ -88,40 +99,49 @@ impl Objects {
     }
 
     /// Takes the first object.
-    fn pop(&mut self) -> Option<ARef<Object>> {
+    fn pop(&mut self) -> Option<KBox<Owned<T>>> {
         let mut first = self.0.take()?;
         self.0 = first.next.take();
-        Some(first.object.clone())
+        Some(first)
     }
 }
 
 /// What an epoch leaves behind.
-#[derive(Default)]
-struct Legacy {
+struct Legacy<T> {
     /// Objects that have been taken out.
-    removed: Objects,
+    removed: Objects<T>,
     /// Objects whose handles have been closed.
-    closed: Objects,
-    next: Option<Arc<Epoch>>,
+    closed: Objects<T>,
+    next: Option<Arc<Epoch<T>>>,
+}
+
+impl<T> Default for Legacy<T> {
+    fn default() -> Self {
+        Self {
+            removed: Objects::default(),
+            closed: Objects::default(),
+            next: None,
+        }
+    }
 }
 
 /// The closed objects of epochs that are over.
 #[pin_data]
-struct Due {
+struct Due<T> {
     #[pin]
-    objects: SpinLock<Objects>,
+    objects: SpinLock<Objects<T>>,
 }
 
 /// A time between two changes of a VM.
 #[pin_data(PinnedDrop)]
-struct Epoch {
+struct Epoch<T> {
     #[pin]
-    legacy: SpinLock<Legacy>,
-    due: Arc<Due>,
+    legacy: SpinLock<Legacy<T>>,
+    due: Arc<Due<T>>,
 }
 
-impl Epoch {
-    fn new(due: &Arc<Due>) -> Result<Arc<Self>> {
+impl<T> Epoch<T> {
+    fn new(due: &Arc<Due<T>>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 legacy <- new_spinlock!(Legacy::default()),
@@ -132,17 +152,15 @@ impl Epoch {
     }
 
     /// Adds to what the epoch leaves behind, and says what follows it if it ends by that.
-    fn add(&self, removed: Objects, closed: Objects, next: Option<Arc<Epoch>>) {
+    fn add(&self, removed: Objects<T>, closed: Objects<T>, next: Option<Arc<Self>>) {
         let mut legacy = self.legacy.lock();
         legacy.removed.prepend(removed);
         legacy.closed.prepend(closed);
         legacy.next = next;
     }
-}
 
-#[pinned_drop]
-impl PinnedDrop for Epoch {
-    fn drop(self: Pin<&mut Self>) {
+    /// Sees to what the epoch leaves behind, when nobody holds it any more.
+    fn settle(&self) {
         let mut legacy = core::mem::take(&mut *self.legacy.lock());
         loop {
             let closed = core::mem::take(&mut legacy.closed);
@@ -159,15 +177,29 @@ impl PinnedDrop for Epoch {
     }
 }
 
-/// The epochs of a VM.
-#[pin_data]
-pub(super) struct Epochs {
-    #[pin]
-    current: SpinLock<Arc<Epoch>>,
-    due: Arc<Due>,
+#[pinned_drop]
+impl<T> PinnedDrop for Epoch<T> {
+    fn drop(self: Pin<&mut Self>) {
+        self.settle();
+    }
 }
 
-impl Epochs {
+/// The epoch that a VM is in.
+struct Current<T> {
+    epoch: Arc<Epoch<T>>,
+    /// One to go on with, which saves allocating them in a VM without work.
+    spare: Option<Arc<Epoch<T>>>,
+}
+
+/// The epochs of a VM.
+#[pin_data]
+pub(super) struct Epochs<T = ARef<Object>> {
+    #[pin]
+    current: SpinLock<Current<T>>,
+    due: Arc<Due<T>>,
+}
+
+impl<T> Epochs<T> {
     pub(super) fn new() -> Result<impl PinInit<Self>> {
         let due = Arc::pin_init(
             pin_init!(Due {
@@ -175,51 +207,63 @@ impl Epochs {
             }),
             GFP_KERNEL,
         )?;
-        let current = Epoch::new(&due)?;
+        let current = Current {
+            epoch: Epoch::new(&due)?,
+            spare: None,
+        };
         Ok(pin_init!(Self {
             current <- new_spinlock!(current),
             due,
         }))
     }
 
-    fn current(&self) -> Arc<Epoch> {
-        self.current.lock().clone()
+    fn current(&self) -> Arc<Epoch<T>> {
+        self.current.lock().epoch.clone()
     }
 
     /// Lets go of what has been removed when no work is under way that may know of it, which may
     /// be now.
-    pub(super) fn retire(&self, removed: Objects) {
+    pub(super) fn retire(&self, removed: Objects<T>) {
         if !removed.is_empty() {
             self.end(removed, Objects::default());
         }
     }
 
     /// Makes a closed object due when no work is under way that may know of it, which may be now.
-    pub(super) fn close(&self, object: &Object) -> Result {
-        let owned = KBox::new(Owned::new(ARef::from(object)), GFP_KERNEL)?;
-        self.end(Objects::default(), Objects(Some(owned)));
+    pub(super) fn close(&self, object: T) -> Result {
+        let mut closed = Objects::default();
+        closed.push(KBox::new(Owned::new(object), GFP_KERNEL)?);
+        self.end(Objects::default(), closed);
         Ok(())
     }
 
-    /// Takes a closed object that is due.
-    pub(super) fn next_due(&self) -> Option<ARef<Object>> {
-        self.due.objects.lock().pop()
+    /// Takes a closed object that is due, and shows it.
+    pub(super) fn with_next_due<R>(&self, f: impl FnOnce(&T) -> R) -> Option<R> {
+        let owned = self.due.objects.lock().pop()?;
+        Some(f(&owned.object))
     }
 
     /// Ends the current epoch.
-    fn end(&self, removed: Objects, closed: Objects) {
-        let Ok(fresh) = Epoch::new(&self.due) else {
+    fn end(&self, removed: Objects<T>, closed: Objects<T>) {
+        let spare = self.current.lock().spare.take();
+        let Some(fresh) = spare.or_else(|| Epoch::new(&self.due).ok()) else {
             // The epoch goes on. What it leaves behind waits for work that begins later, too.
-            self.current().add(removed, closed, None);
+            let current = self.current.lock();
+            current.epoch.add(removed, closed, None);
             return;
         };
 
         let mut current = self.current.lock();
-        let old = core::mem::replace(&mut *current, fresh.clone());
+        let old = core::mem::replace(&mut current.epoch, fresh.clone());
         old.add(removed, closed, Some(fresh));
         drop(current);
+
         // If there is no work, the objects go here.
-        drop(old);
+        if let Some(over) = Arc::into_unique_or_drop(old) {
+            over.settle();
+            let spare = self.current.lock().spare.replace(over.into());
+            drop(spare);
+        }
     }
 }
 
@@ -229,7 +273,7 @@ impl Epochs {
 /// it when this was made, even if it has been taken out meanwhile. It must be dropped where GEM
 /// objects may be freed.
 pub(crate) struct VmWork {
-    epoch: Option<Arc<Epoch>>,
+    epoch: Option<Arc<Epoch<ARef<Object>>>>,
     vm: Arc<Vm>,
 }
 
@@ -246,5 +290,144 @@ impl Drop for VmWork {
     fn drop(&mut self) {
         drop(self.epoch.take());
         self.vm.take_out_closed();
+    }
+}
+
+#[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
+#[kunit_tests(asahi_vm_retire)]
+mod tests {
+    use super::*;
+    use kernel::sync::atomic::{
+        Atomic,
+        Relaxed, //
+    };
+
+    /// Counts how many there are.
+    struct Thing(Arc<Atomic<i32>>);
+
+    impl Thing {
+        fn new(count: &Arc<Atomic<i32>>) -> Self {
+            count.add(1, Relaxed);
+            Self(count.clone())
+        }
+    }
+
+    impl Drop for Thing {
+        fn drop(&mut self) {
+            self.0.add(-1, Relaxed);
+        }
+    }
+
+    struct Setup {
+        epochs: Arc<Epochs<Thing>>,
+        count: Arc<Atomic<i32>>,
+    }
+
+    impl Setup {
+        fn new() -> Result<Self> {
+            Ok(Self {
+                epochs: Arc::pin_init(Epochs::new()?, GFP_KERNEL)?,
+                count: Arc::new(Atomic::new(0), GFP_KERNEL)?,
+            })
+        }
+
+        fn retire(&self) -> Result {
+            let mut list = Objects::default();
+            list.push(KBox::new(Owned::new(Thing::new(&self.count)), GFP_KERNEL)?);
+            self.epochs.retire(list);
+            Ok(())
+        }
+
+        fn left(&self) -> i32 {
+            self.count.load(Relaxed)
+        }
+    }
+
+    #[test]
+    fn without_work_things_go_at_once() -> Result {
+        let setup = Setup::new()?;
+        setup.retire()?;
+        assert_eq!(setup.left(), 0);
+        setup.epochs.close(Thing::new(&setup.count))?;
+        assert_eq!(setup.epochs.with_next_due(|_| ()), Some(()));
+        assert_eq!(setup.epochs.with_next_due(|_| ()), None);
+        assert_eq!(setup.left(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn things_stay_while_older_work_lasts() -> Result {
+        let setup = Setup::new()?;
+        let first = setup.epochs.current();
+        setup.retire()?;
+        let second = setup.epochs.current();
+        setup.retire()?;
+        let third = setup.epochs.current();
+        assert_eq!(setup.left(), 2);
+
+        // The second work's things wait for the first, too.
+        drop(second);
+        assert_eq!(setup.left(), 2);
+        drop(first);
+        assert_eq!(setup.left(), 0);
+
+        // Later work does not matter.
+        setup.retire()?;
+        let fourth = setup.epochs.current();
+        drop(third);
+        assert_eq!(setup.left(), 0);
+        drop(fourth);
+        Ok(())
+    }
+
+    #[test]
+    fn closed_things_become_due() -> Result {
+        let setup = Setup::new()?;
+        let work = setup.epochs.current();
+        setup.epochs.close(Thing::new(&setup.count))?;
+        assert_eq!(setup.epochs.with_next_due(|_| ()), None);
+        drop(work);
+        assert_eq!(setup.left(), 1);
+        assert_eq!(setup.epochs.with_next_due(|_| ()), Some(()));
+        assert_eq!(setup.left(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn long_lists_and_chains_take_no_stack() -> Result {
+        let setup = Setup::new()?;
+        let work = setup.epochs.current();
+        for _ in 0..20_000 {
+            setup.retire()?;
+        }
+        let mut list = Objects::default();
+        for _ in 0..20_000 {
+            list.push(KBox::new(Owned::new(Thing::new(&setup.count)), GFP_KERNEL)?);
+        }
+        setup.epochs.retire(list);
+        assert_eq!(setup.left(), 40_000);
+        drop(work);
+        assert_eq!(setup.left(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn lists_are_joined() -> Result {
+        let count = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let mut list = Objects::default();
+        for _ in 0..3 {
+            let mut front = Objects::default();
+            for _ in 0..2 {
+                front.push(KBox::new(Owned::new(Thing::new(&count)), GFP_KERNEL)?);
+            }
+            list.prepend(front);
+        }
+        let mut found = 0;
+        while list.pop().is_some() {
+            found += 1;
+        }
+        assert_eq!(found, 6);
+        assert_eq!(count.load(Relaxed), 0);
+        Ok(())
     }
 }

@@ -218,7 +218,7 @@ impl DriverGpuVm for Tree {
     ) -> Result<OpUnmapped<'op, Self>, Error> {
         self.clear(steps, op.va().range());
         let (done, removed) = op.remove();
-        steps.removed.push(removed);
+        steps.removed.take_over(removed);
         Ok(done)
     }
 
@@ -244,7 +244,7 @@ impl DriverGpuVm for Tree {
         self.clear(steps, start..end);
 
         let (done, rest) = op.remap(nodes, before, behind);
-        steps.removed.push(rest.unmapped_va);
+        steps.removed.take_over(rest.unmapped_va);
         if let Some(node) = rest.unused_va {
             steps.nodes.give_back(node);
         }
