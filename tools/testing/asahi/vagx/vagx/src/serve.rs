@@ -46,7 +46,14 @@ pub struct Args {
     #[arg(long)]
     capture: Option<PathBuf>,
     /// Do something wrong on purpose (may be given several times)
-    #[arg(long, value_name = "KIND[:ARG]")]
+    ///
+    /// KIND is what goes wrong; an unknown one, such as "help", has all of them listed. Kinds that hit a job take
+    /// selectors, of which all must agree: N or job=N the Nth job of a boot (the first without any selector), n=N every
+    /// Nth, p=PERCENT some, after=N and count=N not the first and not more than so many, boot=N, ctx=SLOT, queue=UUID,
+    /// pipe=vertex|fragment|compute, data=X jobs with that helper data. "hang-job" and "late-event" take ms=TIME,
+    /// "channel-error" type=1..3. "time-limit:ms=TIME" is how long any job may take. With "on-demand", a job asks for
+    /// its own fault by its helper data
+    #[arg(long, value_name = "KIND[:SELECTOR,...]")]
     fault: Vec<String>,
     /// Let events come in any order in which hardware could send them, and this decides which; also for what else is
     /// left to chance
@@ -122,6 +129,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     config.misbehave(injects);
     if config.is_random() {
         eprintln!("vagx: seed {}", config.seed);
+        let seed = [("seed", config.seed.into())];
+        trace.event("firmware", "random", &seed);
     }
     config.left = Left {
         table_entries: FirmwareHalf::new(&layout).entries().to_vec(),
