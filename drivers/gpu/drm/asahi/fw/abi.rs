@@ -63,6 +63,7 @@ pub(crate) struct Globals {
 
 /// Opcodes of the device control messages.
 pub(crate) struct DeviceControl {
+    pub(crate) grow_tvb_ack: u32,
     pub(crate) recover_channel: u32,
     pub(crate) destroy_context: u32,
     pub(crate) initialize: u32,
@@ -93,6 +94,7 @@ static ABIS: [Abi; 1] = [Abi {
         stamp_slot_shift: 4,
     },
     device_control: DeviceControl {
+        grow_tvb_ack: 0x0e,
         recover_channel: 0x0f,
         destroy_context: 0x18,
         initialize: 0x1a,

@@ -76,6 +76,17 @@ fw_struct! {
         pad: Pad<0x14>,
     }
 
+    /// The rest of a message that answers [`Event::GrowTvb`].
+    struct GrowTvbAck: 0x2c {
+        unk_4: u32,
+        buffer_slot: u32,
+        vm_slot: u32,
+        counter: u32,
+        subpipe: u32,
+        halt_count: U64,
+        pad: Pad<0x10>,
+    }
+
     /// The rest of a message that makes the firmware go on with a queue after an error.
     struct RecoverChannel: 0x2c {
         pipe_type: u32,
@@ -196,6 +207,28 @@ impl DeviceControlMsg {
                 ctx_1: context.unk_1,
                 ctx_4: context.unk_4,
                 gpu_context: context.va.into(),
+                ..Default::default()
+            },
+        )
+    }
+
+    /// Lets the firmware go on with a render for which the tiler's heap was too small. The heap has
+    /// grown, or else the firmware makes do with what there is.
+    pub(crate) fn grow_tvb_ack(
+        abi: &Abi,
+        buffer_slot: u32,
+        vm_slot: u32,
+        counter: u32,
+        halt_count: u32,
+    ) -> Self {
+        Self::new(
+            abi.device_control.grow_tvb_ack,
+            &GrowTvbAck {
+                unk_4: 1,
+                buffer_slot,
+                vm_slot,
+                counter,
+                halt_count: u64::from(halt_count).into(),
                 ..Default::default()
             },
         )

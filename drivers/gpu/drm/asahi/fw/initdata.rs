@@ -133,6 +133,10 @@ fw_struct! {
 /// Sizes of the buffers that the driver does not look into.
 pub(crate) const UNK_BUF_SIZE: usize = 0x4000;
 pub(crate) const STATS_SIZE: usize = 0x3000;
+/// Where in the global statistics of vertex and of fragment work those are that commands point to:
+/// behind counters of the commands.
+pub(crate) const STATS_VERTEX_OFFSET: u64 = 4;
+pub(crate) const STATS_FRAGMENT_OFFSET: u64 = 8;
 pub(crate) const UNK_190_SIZE: usize = 0x80;
 pub(crate) const UNK_198_SIZE: usize = 0xc0;
 pub(crate) const UNK_1B8_SIZE: usize = 0x1000;

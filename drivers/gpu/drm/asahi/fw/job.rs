@@ -67,6 +67,14 @@ fw_struct! {
 }
 
 fw_struct! {
+    /// The same for both commands of a render.
+    pub(crate) struct RenderTimestamps: 0x20 {
+        pub(crate) vertex: JobTimestamps,
+        pub(crate) fragment: JobTimestamps,
+    }
+}
+
+fw_struct! {
     /// A range of memory that a command writes.
     pub(crate) struct Attachment: 0x10 {
         pub(crate) address: U64,

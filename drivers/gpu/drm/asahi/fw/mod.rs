@@ -9,12 +9,15 @@
 use crate::hw::Generation;
 
 pub(crate) mod abi;
+pub(crate) mod buffer;
 pub(crate) mod channels;
 pub(crate) mod compute;
+pub(crate) mod fragment;
 pub(crate) mod initdata;
 pub(crate) mod job;
 pub(crate) mod microseq;
 pub(crate) mod types;
+pub(crate) mod vertex;
 pub(crate) mod workqueue;
 
 #[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]

@@ -23,10 +23,16 @@ pub(crate) const GPU_BUF_SIZE: usize = 0x2c18;
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum CommandType {
+    /// Transforms and tiles.
+    RunVertex = 0,
+    /// Draws what was tiled.
+    RunFragment = 1,
     /// Runs a compute control stream.
     RunCompute = 3,
     /// Waits for another command's stamp.
     Barrier = 4,
+    /// Takes over a tiler's heap.
+    InitBuffer = 6,
 }
 
 fw_struct! {

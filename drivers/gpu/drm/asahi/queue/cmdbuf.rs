@@ -21,11 +21,11 @@ mod render;
 #[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
 mod tests;
 
+#[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
+pub(crate) use render::Utile;
 pub(crate) use render::{
     Program,
-    Render,
-    Utile,
-    ZlsBuffer, //
+    Render, //
 };
 
 /// The most hardware commands that one submission may have.

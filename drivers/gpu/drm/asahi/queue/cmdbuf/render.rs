@@ -232,4 +232,22 @@ impl Render {
             fragment_attachments,
         })
     }
+    /// Returns a render of one pixel.
+    #[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
+    pub(crate) fn example() -> Result<Self> {
+        let mut payload = [0; size_of::<uapi::drm_asahi_cmd_render>()];
+        for (offset, value) in [(148, 1), (150, 1), (152, 1), (156, 32), (157, 32), (158, 1)] {
+            payload[offset] = value;
+        }
+        let barriers = Barriers {
+            vdm: Barrier::None,
+            cdm: Barrier::None,
+        };
+        Self::parse(
+            &payload,
+            barriers,
+            Attachments::default(),
+            Attachments::default(),
+        )
+    }
 }
