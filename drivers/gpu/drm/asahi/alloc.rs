@@ -46,6 +46,7 @@ use crate::mmu::{
     VaRange,
     VaSpace,
     Vm,
+    PAGE_MASK,
     PAGE_SIZE, //
 };
 
@@ -464,18 +465,50 @@ impl KernelHeaps {
     }
 }
 
-/// The heaps in the part of a user address space that user space has left to the kernel.
+/// What the driver has in the part of a user address space that user space has left to the kernel.
+///
+/// One eighth of it is for what the firmware caches, half of it for the tilers' heaps, and the rest
+/// for everything else.
 pub(crate) struct UserHeaps {
     /// For the GPU alone.
     pub(crate) shared: Arc<Heap>,
+    /// For the GPU and the firmware, which caches it.
+    pub(crate) private: Arc<Heap>,
+    /// Addresses for the blocks of tilers' heaps.
+    pub(crate) tiler: Arc<VaSpace>,
 }
 
 impl UserHeaps {
     /// Makes heaps in `range`, which must be aligned to pages.
     pub(crate) fn new(vm: &Arc<Vm>, range: Range<u64>) -> Result<Self> {
+        const SHARED_BLOCK: usize = 512 << 10;
+        const PRIVATE_BLOCK: usize = 64 << 10;
+
+        let size = range.end.checked_sub(range.start).ok_or(EINVAL)?;
+        let part = |eighths: u64| range.start + (size / 8 * eighths & !PAGE_MASK);
+        let (shared, tiler) = (part(1), part(4));
+        let private = prot::GPU_FW_PRIV_RW;
+
         Ok(Self {
-            shared: Heap::new(vm, range, prot::GPU_SHARED_RW, 512 << 10, false)?,
+            private: Heap::new(vm, range.start..shared, private, PRIVATE_BLOCK, true)?,
+            shared: Heap::new(vm, shared..tiler, prot::GPU_SHARED_RW, SHARED_BLOCK, false)?,
+            tiler: VaSpace::new(tiler..range.end)?,
         })
+    }
+
+    /// Bytes that wait for a flush.
+    pub(crate) fn dead_bytes(&self) -> usize {
+        self.private.dead_bytes()
+    }
+
+    /// See [`Heap::begin_flush`].
+    pub(crate) fn begin_flush(&self) {
+        self.private.begin_flush();
+    }
+
+    /// See [`Heap::end_flush`].
+    pub(crate) fn end_flush(&self, flushed: bool) {
+        self.private.end_flush(flushed);
     }
 }
 

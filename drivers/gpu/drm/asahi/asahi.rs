@@ -7,6 +7,7 @@
 //! together.
 
 mod alloc;
+mod buffer;
 mod channel;
 mod driver;
 mod event;

@@ -394,6 +394,16 @@ impl Gpu {
         &self.rtkit_buffers
     }
 
+    /// The address of the statistics of vertex work.
+    pub(crate) fn stats_vertex_va(&self) -> u64 {
+        self.initdata.stats_vertex_va()
+    }
+
+    /// The address of the statistics of fragment work.
+    pub(crate) fn stats_fragment_va(&self) -> u64 {
+        self.initdata.stats_fragment_va()
+    }
+
     /// The address of the statistics of compute work.
     pub(crate) fn stats_comp_va(&self) -> u64 {
         self.initdata.stats_compute_va()
@@ -551,6 +561,11 @@ impl Gpu {
         );
         self.heaps.end_flush(ret.is_ok());
         ret
+    }
+
+    /// Has the firmware flush its cache.
+    pub(crate) fn flush_firmware(&self) -> Result {
+        self.destroy_context(ContextRef::NONE)
     }
 
     /// Has the firmware's cache flushed if much memory waits for that.
@@ -726,6 +741,23 @@ impl Gpu {
             "the firmware goes on after halt {}\n",
             fw_read!(status, .halt_count)
         );
+    }
+
+    /// Lets the firmware go on with a render for which a tiler's heap was too small, whether it has
+    /// grown or not.
+    pub(crate) fn acknowledge_growth(&self, vm_slot: u32, buffer_slot: u32, counter: u32) {
+        let Ok(sender) = self.sender() else { return };
+        let halt_count = fw_read!(self.initdata.fw_status, .halt_count);
+        let msg =
+            DeviceControlMsg::grow_tvb_ack(self.abi, buffer_slot, vm_slot, counter, halt_count);
+
+        if self.device_control.post(&self.dev, sender, msg).is_err() {
+            dev_err!(
+                self.dev,
+                "cannot let the render with tiler heap {} go on\n",
+                buffer_slot
+            );
+        }
     }
 
     /// The firmware gave up on a command.

@@ -103,8 +103,8 @@ pub(crate) struct InitDataTree {
     pub(crate) globals: GpuBlob,
     hwdata_b: GpuBlob,
     stats_compute: GpuArray<u8>,
-    _stats_vertex: GpuArray<u8>,
-    _stats_fragment: GpuObject<StatsFragment>,
+    stats_vertex: GpuArray<u8>,
+    stats_fragment: GpuObject<StatsFragment>,
     _buffers: KVec<GpuArray<u8>>,
     _buffer_manager: VmallocPages,
     _mmio: KVec<VaRange>,
@@ -256,8 +256,8 @@ impl InitDataTree {
             globals,
             hwdata_b,
             stats_compute,
-            _stats_vertex: stats_vertex,
-            _stats_fragment: stats_fragment,
+            stats_vertex,
+            stats_fragment,
             _buffers: buffers,
             _buffer_manager: buffer_manager,
             _mmio: mmio,
@@ -379,6 +379,16 @@ impl InitDataTree {
     /// The address of the root.
     pub(crate) fn gpu_va(&self) -> u64 {
         self.root.gpu_va()
+    }
+
+    /// The address of the statistics of vertex work.
+    pub(crate) fn stats_vertex_va(&self) -> u64 {
+        self.stats_vertex.gpu_va() + STATS_VERTEX_OFFSET
+    }
+
+    /// The address of the statistics of fragment work.
+    pub(crate) fn stats_fragment_va(&self) -> u64 {
+        self.stats_fragment.gpu_va() + STATS_FRAGMENT_OFFSET
     }
 
     /// The address of the statistics of compute work.

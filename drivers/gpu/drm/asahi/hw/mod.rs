@@ -93,6 +93,18 @@ impl IoMapping {
     }
 }
 
+/// How vertex work is spread over several clusters.
+pub(crate) struct Clustering {
+    /// Size of a block of the first part of the metadata.
+    pub(crate) meta1_block: usize,
+    /// Sizes of the other parts.
+    pub(crate) meta2_size: usize,
+    pub(crate) meta3_size: usize,
+    pub(crate) meta4_size: usize,
+    /// The most pieces that the work is split into.
+    pub(crate) max_splits: usize,
+}
+
 /// The static description of a chip.
 pub(crate) struct HwConfig {
     /// Name of the chip.
@@ -115,8 +127,24 @@ pub(crate) struct HwConfig {
     pub(crate) max_gps: u32,
     /// Size of the compute preemption buffer.
     pub(crate) compute_preempt_size: usize,
+    /// Sizes of a cluster's preemption buffers for vertex work.
+    pub(crate) preempt_sizes: [usize; 3],
+    /// Value of a register of the tiler.
+    pub(crate) tiling_control: u32,
+    /// What chips with several clusters need.
+    pub(crate) clustering: Option<Clustering>,
     /// What the firmware has mapped. The index is the firmware's number of the block.
     pub(crate) io_mappings: &'static [Option<IoMapping>],
+}
+
+/// Packs the masks of the cores of all clusters, as the registers have them.
+pub(crate) fn pack_core_masks(masks: &[u32], cores: u32) -> u64 {
+    masks
+        .iter()
+        .zip((0..u64::BITS).step_by(cores.max(1) as usize))
+        .fold(0, |packed, (mask, shift)| {
+            packed | u64::from(*mask) << shift
+        })
 }
 
 /// What the GPU's registers say about it.
@@ -220,5 +248,19 @@ impl GpuId {
         let letter = b'A' + ((self.revision >> 4) & 0xf) as u8;
 
         (char::from(letter), self.revision & 0xf)
+    }
+}
+
+#[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
+#[kunit_tests(asahi_hw)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn core_masks() {
+        assert_eq!(pack_core_masks(&[0xff, 0, 0], 8), 0xff);
+        assert_eq!(pack_core_masks(&[0x7f, 0xfe], 8), 0xfe7f);
+        assert_eq!(pack_core_masks(&[0xff; 9], 8), u64::MAX);
+        assert_eq!(pack_core_masks(&[1], 0), 1);
     }
 }

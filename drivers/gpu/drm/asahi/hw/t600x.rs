@@ -82,5 +82,14 @@ const MAX: HwConfig = HwConfig {
     max_cores: 8,
     max_gps: 4,
     compute_preempt_size: 0x3bd00,
+    preempt_sizes: [0x540, 0x280, 0x20],
+    tiling_control: 0xa540,
+    clustering: Some(Clustering {
+        meta1_block: 0x44,
+        meta2_size: 0xc0 * 8,
+        meta3_size: 0x280 * 8,
+        meta4_size: 0x30 * 16,
+        max_splits: 16,
+    }),
     io_mappings: &io_mappings(8, false),
 };

@@ -15,6 +15,9 @@ pub(crate) static T8103: HwConfig = HwConfig {
     max_cores: 8,
     max_gps: 4,
     compute_preempt_size: 0x7f80,
+    preempt_sizes: [0x540, 0x280, 0x20],
+    tiling_control: 0xa041,
+    clustering: None,
     io_mappings: &[
         IoMapping::rw(0x204d00000, 0x1c000), // Fender
         IoMapping::ro(0x20e100000, 0x4000),  // AIC timer

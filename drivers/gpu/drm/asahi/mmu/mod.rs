@@ -112,6 +112,7 @@ pub(crate) mod prot {
     pub(crate) const FW_SHARED_RO: Prot = Prot::FW_RO;
     pub(crate) const GPU_RO_FW_PRIV_RW: Prot = Prot::FW_RW_GPU_RO.cached();
     pub(crate) const GPU_SHARED_RW: Prot = Prot::GPU_RW;
+    pub(crate) const GPU_FW_PRIV_RW: Prot = Prot::FW_GPU_RW.cached();
     pub(crate) const FW_MMIO_RW: Prot = Prot::FW_RW.device();
     pub(crate) const FW_MMIO_RO: Prot = Prot::FW_RO.device();
 }
