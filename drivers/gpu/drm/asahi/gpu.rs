@@ -746,12 +746,10 @@ impl Gpu {
     /// Lets the firmware go on with a render for which a tiler's heap was too small, whether it has
     /// grown or not.
     pub(crate) fn acknowledge_growth(&self, vm_slot: u32, buffer_slot: u32, counter: u32) {
-        let Ok(sender) = self.sender() else { return };
-        let halt_count = fw_read!(self.initdata.fw_status, .halt_count);
-        let msg =
-            DeviceControlMsg::grow_tvb_ack(self.abi, buffer_slot, vm_slot, counter, halt_count);
+        let halts = fw_read!(self.initdata.fw_status, .halt_count);
+        let msg = DeviceControlMsg::grow_tvb_ack(self.abi, buffer_slot, vm_slot, counter, halts);
 
-        if self.device_control.post(&self.dev, sender, msg).is_err() {
+        if self.post(msg).is_err() {
             dev_err!(
                 self.dev,
                 "cannot let the render with tiler heap {} go on\n",

@@ -12,12 +12,14 @@ use kernel::{
     prelude::*,
     sync::{
         Arc,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
     uapi, //
 };
 
 use crate::{
+    buffer::TilerBuffer,
     channel::PIPE_TYPES,
     file::{
         object::TimestampBuffer,
@@ -31,8 +33,11 @@ pub(crate) mod cmdbuf;
 pub(crate) mod compute;
 mod memory;
 pub(crate) mod place;
+pub(crate) mod render;
 pub(crate) mod sched;
+pub(crate) mod sequence;
 pub(crate) mod tiler;
+pub(crate) mod tiling;
 mod work;
 
 use cmdbuf::{
@@ -95,6 +100,8 @@ impl Priority {
 /// What is changed by one submission after the other.
 #[derive(Clone, Copy, Default)]
 struct Order {
+    /// The number of renders so far.
+    renders: u64,
     /// The number of compute commands so far.
     computes: u64,
     /// The number of firmware commands so far.
@@ -111,6 +118,8 @@ pub(crate) struct Queue {
     /// The address of the queue's notifier.
     notifier: u64,
     scheduler: Arc<Scheduler>,
+    /// There is none before the first render.
+    tiler: SetOnce<Arc<TilerBuffer>>,
     vm: Arc<Vm>,
     gpu: Arc<Gpu>,
     /// Held while a submission is built, so that commands are built in the order in which they run.
@@ -140,6 +149,7 @@ impl Queue {
                 infos,
                 notifier,
                 scheduler,
+                tiler: SetOnce::new(),
                 vm: vm.clone(),
                 gpu: gpu.clone(),
                 order <- new_mutex!(Order::default()),
@@ -194,11 +204,27 @@ impl Queue {
             compute_info,
         };
         let mut work = Work::new(buffer.commands().len(), self.vm.begin_work())?;
+        let mut renders = 0;
         let mut computes = 0;
 
         for command in buffer.commands() {
             match command {
-                Command::Render(_) => return Err(EOPNOTSUPP),
+                Command::Render(cmd) => {
+                    renders += 1;
+                    let ordinal = Ordinal {
+                        n: renders,
+                        seq: order.renders,
+                        counter: order.counter,
+                        last: renders == u32::from(buffer.renders()),
+                    };
+                    order.renders += 1;
+                    order.counter += 2;
+                    let vertex = find_pair(&cmd.vertex_timestamps, find_timestamps)?;
+                    let fragment = find_pair(&cmd.fragment_timestamps, find_timestamps)?;
+                    let tiler = self.tiler()?;
+                    let built = context.render(cmd, &ordinal, vertex, fragment, tiler)?;
+                    work.add_render(&context, renders, cmd, tiler, built)?;
+                }
                 Command::Compute(cmd) => {
                     computes += 1;
                     let ordinal = Ordinal {
@@ -216,6 +242,17 @@ impl Queue {
             }
         }
         Ok(work)
+    }
+
+    /// Returns the tiler buffer, which the first render makes.
+    ///
+    /// The caller builds, so that nobody else makes one meanwhile.
+    fn tiler(&self) -> Result<&Arc<TilerBuffer>> {
+        if let Some(tiler) = self.tiler.as_ref() {
+            return Ok(tiler);
+        }
+        self.tiler.populate(TilerBuffer::new(&self.gpu, &self.vm)?);
+        Ok(self.tiler.as_ref().ok_or(EINVAL)?)
     }
 }
 

@@ -11,6 +11,7 @@ use kernel::{
 };
 
 use crate::{
+    buffer::TilerBuffer,
     channel::{
         PipeType,
         PIPE_TYPES, //
@@ -20,14 +21,19 @@ use crate::{
         OpGuard, //
     },
     queue::{
-        cmdbuf::Barrier,
+        cmdbuf::{
+            Barrier,
+            Render, //
+        },
         compute::BuiltCompute,
         place::{
             BuiltBarrier,
+            Context,
             Entries,
             Places,
             TilerOwner, //
-        }, //
+        },
+        render::BuiltRender, //
     },
     vm::VmWork,
     workqueue::Share, //
@@ -69,6 +75,7 @@ impl Wait {
 
 /// What the hardware is to do.
 enum Body {
+    Render(KBox<BuiltRender>),
     Compute(KBox<BuiltCompute>),
 }
 
@@ -108,6 +115,32 @@ impl Work {
             commands: KVec::with_capacity(commands, GFP_KERNEL)?,
             _vm: vm,
         })
+    }
+
+    /// Adds a render, the `n`-th one, with what it waits for.
+    pub(super) fn add_render(
+        &mut self,
+        context: &Context<'_>,
+        n: u32,
+        cmd: &Render,
+        tiler: &Arc<TilerBuffer>,
+        render: BuiltRender,
+    ) -> Result {
+        let most = [PipeType::Vertex, PipeType::Fragment].map(|pipe| render.max_entries(pipe));
+        let body = Body::Render(KBox::new(render, GFP_KERNEL)?);
+
+        self.add(
+            context.gpu,
+            PipeType::Vertex,
+            n,
+            cmd.vdm_barrier,
+            cmd.cdm_barrier,
+            body,
+        )?;
+        self.count(PipeType::Vertex, most[0]);
+        self.count(PipeType::Fragment, most[1]);
+        self.tiler.get_or_insert_with(|| tiler.clone());
+        Ok(())
     }
 
     /// Adds a compute command, the `n`-th one, with what it waits for.
@@ -164,12 +197,14 @@ impl Work {
     pub(super) fn place(&self, places: &Places, out: &mut Entries<'_>) {
         for command in &self.commands {
             let pipe = match &command.body {
+                Body::Render(_) => PipeType::Vertex,
                 Body::Compute(_) => PipeType::Compute,
             };
             for wait in command.waits.iter().flatten() {
                 wait.place(places, pipe, command.n, out);
             }
             match &command.body {
+                Body::Render(render) => render.place(places, out),
                 Body::Compute(compute) => compute.place(places, out),
             }
         }

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+
+//! The memory of microsequences.
+
+use kernel::{
+    prelude::*,
+    transmute::FromBytes, //
+};
+
+use crate::{
+    alloc::Heap,
+    fw::microseq::{
+        header,
+        Sequence,
+        TimedSequence,
+        Timestamp, //
+    },
+    fw_write,
+    object::GpuObject, //
+};
+
+/// A microsequence, with timestamps for user space or without.
+pub(crate) enum BuiltSequence<S, F> {
+    Plain(GpuObject<Sequence<S, F>>),
+    Timed(GpuObject<TimedSequence<S, F>>),
+}
+
+/// Writes a field of a part of a [`BuiltSequence`].
+#[macro_export]
+macro_rules! sequence_write {
+    ($sequence:expr, .$part:ident.$field:ident, $value:expr) => {
+        match &$sequence {
+            $crate::queue::sequence::BuiltSequence::Plain(sequence) => {
+                $crate::fw_write!(sequence, .$part.$field, $value)
+            }
+            $crate::queue::sequence::BuiltSequence::Timed(sequence) => {
+                $crate::fw_write!(sequence, .$part.$field, $value)
+            }
+        }
+    };
+}
+
+impl<S: FromBytes, F: FromBytes> BuiltSequence<S, F> {
+    /// Writes a sequence.
+    ///
+    /// `wait` is the header of what waits for the end, `finalize` gets the restart offset, and
+    /// `times` are what takes the timestamps of the start and the end.
+    pub(crate) fn new(
+        heap: &Heap,
+        start: S,
+        wait: u32,
+        finalize: impl FnOnce(i32) -> F,
+        times: Option<[Timestamp; 2]>,
+    ) -> Result<Self> {
+        // The parts are large, so that they are not put together on the stack.
+        match times {
+            None => {
+                let memory = GpuObject::<Sequence<S, F>>::zeroed(heap)?;
+                fw_write!(memory, .start, start);
+                fw_write!(memory, .wait, wait);
+                fw_write!(memory, .finalize, finalize(Sequence::<S, F>::RESTART));
+                fw_write!(memory, .retire, header::RETIRE_STAMP);
+                Ok(Self::Plain(memory))
+            }
+            Some([start_time, end_time]) => {
+                let memory = GpuObject::<TimedSequence<S, F>>::zeroed(heap)?;
+                fw_write!(memory, .start, start);
+                fw_write!(memory, .start_time, start_time);
+                fw_write!(memory, .wait, wait);
+                fw_write!(memory, .end_time, end_time);
+                fw_write!(memory, .finalize, finalize(TimedSequence::<S, F>::RESTART));
+                fw_write!(memory, .retire, header::RETIRE_STAMP);
+                Ok(Self::Timed(memory))
+            }
+        }
+    }
+
+    /// Returns the address.
+    pub(crate) fn gpu_va(&self) -> u64 {
+        match self {
+            Self::Plain(memory) => memory.gpu_va(),
+            Self::Timed(memory) => memory.gpu_va(),
+        }
+    }
+
+    /// Returns the size, as a command carries it.
+    pub(crate) fn size(&self) -> u32 {
+        match self {
+            Self::Plain(_) => Sequence::<S, F>::SIZE,
+            Self::Timed(_) => TimedSequence::<S, F>::SIZE,
+        }
+    }
+}
