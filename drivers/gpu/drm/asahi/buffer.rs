@@ -22,7 +22,8 @@
 //! partial renders.
 //!
 //! A heap that has been much too large for a while is replaced by a smaller one when a render comes
-//! while no other one is under way. See [`policy`].
+//! while no other one is under way. See [`policy`]. A queue that has not rendered for some seconds
+//! gives all of its heap back; the next one will be as large as was needed.
 //!
 //! # Locks
 //!
@@ -31,6 +32,8 @@
 //! in the path that signals fences).
 
 use kernel::{
+    impl_has_delayed_work,
+    new_delayed_work,
     new_mutex,
     new_spinlock,
     prelude::*,
@@ -42,6 +45,11 @@ use kernel::{
         Arc,
         Mutex,
         SpinLock, //
+    },
+    time::msecs_to_jiffies,
+    workqueue::{
+        DelayedWork,
+        WorkItem, //
     }, //
 };
 
@@ -60,7 +68,8 @@ use crate::{
         },
         tiling::Tiling, //
     },
-    vm::Vm, //
+    vm::Vm,
+    worker, //
 };
 
 mod heap;
@@ -68,17 +77,17 @@ mod policy;
 mod scene;
 
 use heap::TilerHeap;
-use policy::{
-    Policy,
-    INITIAL_BLOCKS, //
-};
+use policy::Policy;
 
 pub(crate) use scene::Scene;
 
 /// Bytes of the firmware's private memory in a VM that may wait for a flush.
 const RECLAIM_BYTES: usize = 1 << 20;
 
-/// What only the ioctl uses.
+/// How long a queue must not have rendered until it gives its heap back, in milliseconds.
+const IDLE_MS: u32 = 5_000;
+
+/// What the ioctl uses.
 struct Inner {
     heap: Option<Arc<TilerHeap>>,
     /// The largest tail pointer cache so far. Vertex commands run one after the other, so that one
@@ -93,6 +102,7 @@ struct Told {
     /// The address of the heap's structure.
     info: u64,
     blocks: u32,
+    slot: u32,
     binding: u64,
     vm_slot: u32,
 }
@@ -106,6 +116,21 @@ struct State {
     told: Option<Told>,
     /// The heap that the firmware was told of.
     heap: Option<Arc<TilerHeap>>,
+    /// Whether there is a heap to give back.
+    has_heap: bool,
+    /// Whether the timer holds a reference, as far as is known here.
+    timer_set: bool,
+    /// The queue is gone, so that the timer must not be set any more.
+    closed: bool,
+}
+
+impl State {
+    /// Forgets the heap, which goes away. It is returned to be dropped without the lock.
+    fn forget(&mut self) -> Option<Arc<TilerHeap>> {
+        // Another one may be where it was.
+        self.told = None;
+        self.heap.take()
+    }
 }
 
 /// The tiler buffer of a queue.
@@ -117,11 +142,45 @@ pub(crate) struct TilerBuffer {
     inner: Mutex<Inner>,
     #[pin]
     state: SpinLock<State>,
+    /// Runs when there was no render for a while.
+    #[pin]
+    idle: DelayedWork<Self>,
+}
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self> for TilerBuffer { self.idle }
+}
+
+impl WorkItem for TilerBuffer {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.state.lock().timer_set = false;
+        // If the lock is held, then there is a new render.
+        let Some(mut inner) = this.inner.try_lock() else {
+            return;
+        };
+        let mut state = this.state.lock();
+        if state.built != 0 {
+            return;
+        }
+        state.has_heap = false;
+        let told_heap = state.forget();
+        drop(state);
+
+        let unused = (inner.heap.take(), inner.tpc.take());
+        if let Some(heap) = &unused.0 {
+            inner.policy.grow(heap.blocks(), heap.take_peak(), 0);
+        }
+        inner.policy.rest();
+        drop(inner);
+        drop(told_heap);
+        drop(unused);
+    }
 }
 
 impl TilerBuffer {
-    /// Makes a buffer, which gets its memory with the first render.
-    pub(crate) fn new(gpu: &Arc<Gpu>, vm: &Arc<Vm>) -> Result<Arc<Self>> {
+    fn new(gpu: &Arc<Gpu>, vm: &Arc<Vm>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 gpu: gpu.clone(),
@@ -136,7 +195,11 @@ impl TilerBuffer {
                     placed: 0,
                     told: None,
                     heap: None,
+                    has_heap: false,
+                    timer_set: false,
+                    closed: false,
                 }),
+                idle <- new_delayed_work!("asahi::TilerBuffer::idle"),
             }),
             GFP_KERNEL,
         )
@@ -165,7 +228,15 @@ impl TilerBuffer {
 
         // Nobody else builds renders as long as the lock is held, so that the heap is not replaced
         // before this is counted.
-        self.state.lock().built += 1;
+        let timer = {
+            let mut state = self.state.lock();
+            state.built += 1;
+            state.has_heap = true;
+            core::mem::take(&mut state.timer_set)
+        };
+        if timer {
+            drop(worker::cancel_delayed(self));
+        }
         let used = Use {
             buffer: self.clone(),
             heap,
@@ -192,17 +263,29 @@ impl TilerBuffer {
                     }
                 }
             }
-            None => INITIAL_BLOCKS.max(min),
+            None => inner.policy.start(min),
         };
 
         let heap = TilerHeap::new(&self.gpu, &self.vm, blocks)?;
         // No command uses the old one.
-        let unused = self.state.lock().heap.take();
+        let unused = self.state.lock().forget();
         drop(unused);
         inner.heap = Some(heap.clone());
         inner.tpc = None;
-        inner.policy = Policy::default();
+        inner.policy.restart();
         Ok(heap)
+    }
+
+    /// The queue is gone. What is under way goes on.
+    pub(crate) fn close(self: &Arc<Self>) {
+        let timer = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            core::mem::take(&mut state.timer_set)
+        };
+        if timer {
+            drop(worker::cancel_delayed(self));
+        }
     }
 
     /// Has the firmware's cache flushed if much of its memory in the VM waits for that.
@@ -277,6 +360,7 @@ impl Use {
         let told = Told {
             info: self.heap.info_va(),
             blocks,
+            slot: tiler.slot,
             binding: tiler.binding,
             vm_slot,
         };
@@ -305,5 +389,33 @@ impl Drop for Use {
         if self.placed.load(Relaxed) {
             state.placed -= 1;
         }
+        if state.built == 0 && state.has_heap && !state.closed && !state.timer_set {
+            state.timer_set = true;
+            // With the lock held, so that whoever sees the flag can take the timer back. If it is
+            // about to run, it is fine: it will find what it finds.
+            let delay = msecs_to_jiffies(IDLE_MS);
+            let _ = worker::queue().enqueue_delayed(self.buffer.clone(), delay);
+        }
+    }
+}
+
+/// A queue's hold on its [`TilerBuffer`].
+pub(crate) struct Owned(Arc<TilerBuffer>);
+
+impl Owned {
+    /// Makes a buffer, which gets its memory with the first render.
+    pub(crate) fn new(gpu: &Arc<Gpu>, vm: &Arc<Vm>) -> Result<Self> {
+        Ok(Self(TilerBuffer::new(gpu, vm)?))
+    }
+
+    /// Returns the buffer.
+    pub(crate) fn buffer(&self) -> &Arc<TilerBuffer> {
+        &self.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

@@ -19,7 +19,10 @@ use kernel::{
 };
 
 use crate::{
-    buffer::TilerBuffer,
+    buffer::{
+        self,
+        TilerBuffer, //
+    },
     channel::PIPE_TYPES,
     file::{
         object::TimestampBuffer,
@@ -119,7 +122,7 @@ pub(crate) struct Queue {
     notifier: u64,
     scheduler: Arc<Scheduler>,
     /// There is none before the first render.
-    tiler: SetOnce<Arc<TilerBuffer>>,
+    tiler: SetOnce<buffer::Owned>,
     vm: Arc<Vm>,
     gpu: Arc<Gpu>,
     /// Held while a submission is built, so that commands are built in the order in which they run.
@@ -248,11 +251,11 @@ impl Queue {
     ///
     /// The caller builds, so that nobody else makes one meanwhile.
     fn tiler(&self) -> Result<&Arc<TilerBuffer>> {
-        if let Some(tiler) = self.tiler.as_ref() {
-            return Ok(tiler);
+        if self.tiler.as_ref().is_none() {
+            self.tiler
+                .populate(buffer::Owned::new(&self.gpu, &self.vm)?);
         }
-        self.tiler.populate(TilerBuffer::new(&self.gpu, &self.vm)?);
-        Ok(self.tiler.as_ref().ok_or(EINVAL)?)
+        Ok(self.tiler.as_ref().ok_or(EINVAL)?.buffer())
     }
 }
 

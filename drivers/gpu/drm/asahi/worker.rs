@@ -13,11 +13,17 @@
 use core::ptr::NonNull;
 
 use kernel::{
+    bindings,
     prelude::*,
-    sync::SetOnce,
+    sync::{
+        Arc,
+        SetOnce, //
+    },
     workqueue::{
+        HasDelayedWork,
         OwnedQueue,
         Queue,
+        WorkItem,
         WqFlags, //
     }, //
 };
@@ -55,5 +61,31 @@ pub(crate) fn queue() -> &'static Queue {
         Some(current) => unsafe { current.0.as_ref() },
         // The module makes it before anything else.
         None => kernel::workqueue::system(),
+    }
+}
+
+/// Takes back delayed work whose time has not come.
+///
+/// Returns the reference that it held, to be dropped where the caller can bear that. `None` means
+/// that it was not queued, or that it runs now or soon.
+pub(crate) fn cancel_delayed<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>
+where
+    T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID>,
+{
+    let ptr = Arc::as_ptr(item).cast_mut();
+    // SAFETY: `ptr` points to a live `T`.
+    let work = unsafe { T::raw_get_work(ptr) };
+    // SAFETY: `work` points to the `Work` in that `T`.
+    let work = unsafe { kernel::workqueue::Work::raw_get(work) };
+    // SAFETY: By the contract of `HasDelayedWork` it lies in a `delayed_work`.
+    let dwork = unsafe { kernel::container_of!(work, bindings::delayed_work, work) };
+
+    // SAFETY: The `delayed_work` was initialised with `T`, which is alive.
+    if unsafe { bindings::cancel_delayed_work(dwork) } {
+        // SAFETY: It was pending and is not any more, so the reference that queueing it consumed
+        // will not be used by anybody else.
+        Some(unsafe { Arc::from_raw(ptr) })
+    } else {
+        None
     }
 }

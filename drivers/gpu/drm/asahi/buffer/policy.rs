@@ -39,9 +39,37 @@ pub(super) struct Policy {
     peak: u32,
     /// For how many renders the heap has been too large.
     too_large: u32,
+    /// What a new heap should have.
+    start: u32,
 }
 
 impl Policy {
+    /// Returns how many blocks a new heap should have, for a render that needs `min` blocks.
+    pub(super) fn start(&self, min: u32) -> u32 {
+        self.start.max(INITIAL_BLOCKS).max(min)
+    }
+
+    /// Notes that the heap goes away because nobody renders.
+    pub(super) fn rest(&mut self) {
+        self.start = self.enough();
+        self.restart();
+    }
+
+    /// Notes that there is a new heap.
+    pub(super) fn restart(&mut self) {
+        self.peak = 0;
+        self.too_large = 0;
+    }
+
+    /// Returns three times the number of blocks that were in use.
+    fn enough(&self) -> u32 {
+        let pages = 3 * u64::from(self.peak);
+        // CAST: It is no more than the limit.
+        pages
+            .div_ceil(PAGES_PER_BLOCK.into())
+            .min(MAX_BLOCKS_NOMEMLESS.into()) as u32
+    }
+
     /// Returns how many blocks a heap of `blocks` should have, after `pages` were in use and for a
     /// render that needs `min` blocks.
     pub(super) fn grow(&mut self, blocks: u32, pages: u32, min: u32) -> u32 {
@@ -65,13 +93,11 @@ impl Policy {
     /// Returns how many blocks a heap of `blocks` should have instead, if it should be replaced, for
     /// a render that needs `min` blocks.
     pub(super) fn shrink(&mut self, blocks: u32, min: u32) -> Option<u32> {
-        let used = u64::from(self.peak).div_ceil(PAGES_PER_BLOCK.into());
-        // CAST: It is no more than the limit.
-        let used = used.min(MAX_BLOCKS.into()) as u32;
-        let enough = (3 * used).max(INITIAL_BLOCKS).max(min);
+        let used = self.enough();
+        let enough = used.max(INITIAL_BLOCKS).max(min);
 
-        if blocks <= 4 * used || blocks < 2 * enough {
-            *self = Self::default();
+        if blocks <= used.saturating_add(used / 3) || blocks < 2 * enough {
+            self.restart();
             return None;
         }
         self.too_large = self.too_large.saturating_add(1);
@@ -119,6 +145,20 @@ mod tests {
         assert_eq!(policy.shrink(100, 8), Some(8));
         policy.grow(100, 200, 8);
         assert_eq!(policy.shrink(100, 8), None);
+    }
+
+    #[test]
+    fn a_new_heap_is_as_large_as_was_needed() {
+        let mut policy = Policy::default();
+        assert_eq!(policy.start(1), INITIAL_BLOCKS);
+        assert_eq!(policy.start(16), 16);
+        policy.grow(100, 200, 8);
+        policy.rest();
+        assert_eq!(policy.start(8), 150);
+        // It was of no use.
+        policy.grow(150, 0, 8);
+        policy.rest();
+        assert_eq!(policy.start(8), INITIAL_BLOCKS);
     }
 
     #[test]
