@@ -102,8 +102,8 @@ fn check_job(cx: Context<'_>, command: &Command) -> Result<VertexWork> {
     let same = "the same as in RunVertex.job_params1";
     let preempt = params.get(p.preempt_buf1);
     let _ = second.expect(abi.vertex_params2.preempt_buf1, preempt, same);
-    let multisample = params.get(p.ppp_multisamplectl) & 0xffff_ffff;
-    let _ = tiling.expect(t.ppp_multisamplectl, multisample, same);
+    // m1n1 calls this PPP_MULTISAMPLECTL too, but has another register for it where it lists registers.
+    let _ = tiling.expect(t.unk_4, 0x88, "its value in every known set-up");
     cmd.expect(l.tpc, params.get(p.tpc), same)?;
     let utiles = utiles(params.get32(p.utile_config));
     let te_screen = check_tiling(&tiling, t, utiles.0 * utiles.1)?;

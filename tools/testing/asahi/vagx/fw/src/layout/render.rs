@@ -89,7 +89,7 @@ layout! {
     /// How the screen is cut into tiles; embedded in the command.
     TilingParameters, "RunVertex.tiling_params", G13_V13_5, size 0x30 {
         rgn_size: 0x0, 4;
-        ppp_multisamplectl: 0x4, 4;
+        unk_4: 0x4, 4;
         ppp_ctrl: 0x8, 4;
         x_max: 0xc, 2;
         y_max: 0xe, 2;

@@ -174,7 +174,7 @@ type Change = fn(&mut Driver, &mut RenderQueue, &Render);
 
 #[test]
 fn each_wrong_field_of_a_vertex_command_is_named() {
-    let cases: [(&str, Change); 28] = [
+    let cases: [(&str, Change); 29] = [
         ("RunVertex.vm_slot+0xc", |d, _, r| d.w32(r.vertex + 0xc, 0)),
         ("RunVertex.buffer_slot+0x1c", |d, _, r| {
             d.w64(r.vertex + 0x1c, 127)
@@ -220,6 +220,9 @@ fn each_wrong_field_of_a_vertex_command_is_named() {
         }),
         ("RunVertex.job_params1.tiling_control+0xa8", |d, _, r| {
             d.w64(r.vertex + 0xe8, 0xa540)
+        }),
+        ("RunVertex.tiling_params.unk_4+0x4", |d, _, r| {
+            d.w32(r.vertex + 0x3c8, 0x44)
         }),
         ("RunVertex.tiling_params.te_screen+0x10", |d, _, r| {
             d.w32(r.vertex + 0x3d4, 14 << 12 | 18)
