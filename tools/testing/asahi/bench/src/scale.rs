@@ -8,7 +8,12 @@ use asahi_tests::{
     uapi::*,
 };
 
-use crate::{bind, clock::now, report, submit::WARM_UP};
+use crate::{
+    bind,
+    clock::now,
+    report,
+    submit::{WARM_UP, settle},
+};
 
 /// Submissions that are looked at.
 const ROUNDS: usize = 120;
@@ -27,6 +32,7 @@ fn turns(device: &Device, name: &str, queues: &[(&Queue<'_>, &Commands)]) -> Res
         queue.submit(commands, 0, &syncs)?;
         let end = now();
         done.wait()?;
+        settle();
         if round >= warm_up {
             samples.push(end - start);
         }

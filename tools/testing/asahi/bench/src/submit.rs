@@ -2,6 +2,8 @@
 
 //! Submissions: how long one takes until its fence, and how many go through.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use asahi_tests::{
     device::{Bench, Commands, Device, PAGE},
@@ -145,6 +147,11 @@ pub fn rates() -> Result<()> {
     Ok(())
 }
 
+/// Lets the kernel's workers clear away what is done, or they would do it during the next ioctl.
+pub fn settle() {
+    std::thread::sleep(Duration::from_millis(1));
+}
+
 /// Instructions of the ioctl alone.
 pub fn instructions() -> Result<()> {
     let device = Device::open()?;
@@ -164,6 +171,7 @@ pub fn instructions() -> Result<()> {
             bench.queue.submit(&commands, 0, &syncs)?;
             let end = now();
             done.wait()?;
+            settle();
             if round >= WARM_UP {
                 samples.push(end - start);
             }

@@ -223,3 +223,49 @@ pub fn markdown(subject: &Subject, times: &Samples, first: &Samples, second: &Sa
     scale_rows(&mut out, times, both);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Versions;
+
+    #[test]
+    fn figures_stand_beside_each_other() {
+        let text = "bench submit/round-trip 300 450 900\nbench bare/mailbox 200 300 300\n\
+                    bench rate/2 500000\nbench scale/vms/10 2500\n";
+        let counted = "bench instructions/scale/vms/10 7 9 8\nbench instructions/gib/bind 655360\n";
+        let versions = Versions {
+            checkout: "1234".to_owned(),
+            linux: String::new(),
+            kernel_release: String::new(),
+            qemu: String::new(),
+            mesa: String::new(),
+            rustc: String::new(),
+            clang: String::new(),
+            accelerator: "TCG".to_owned(),
+        };
+        let subject = Subject {
+            date: "today".to_owned(),
+            machine: "a machine".to_owned(),
+            cores: 2,
+            load: ["0".to_owned(), "1".to_owned()],
+            versions,
+        };
+        let (times, counts) = (Samples::parse(text), Samples::parse(counted));
+        let table = markdown(&subject, &times, &counts, &counts);
+        for row in [
+            "| round trip to mailbox there and back | 1.50 | 1.50 | 1.5 |",
+            "| 2 | 2000 | 4000 | 1 |",
+            "| VM_BIND of 1 GiB, per page | 10.0 | 10.0 | 10.0 | 10.0 | 1 |",
+            "| VMs, a queue each | 10 | 7 | 8 | 8 | 2.5 µs |",
+        ] {
+            assert!(table.contains(row), "{row} is not in:\n{table}");
+        }
+    }
+
+    #[test]
+    fn times_are_short() {
+        let shown = [micro(1234), micro(123_400), micro(12_345_678)];
+        assert_eq!(shown, ["1.2 µs", "123 µs", "12.3 ms"]);
+    }
+}
