@@ -69,7 +69,7 @@ struct ChunkMap {
 struct Chunk {
     vm: Arc<Vm>,
     range: VaRange,
-    pages: VmallocPages,
+    pages: Arc<VmallocPages>,
     prot: Prot,
     /// Pieces are not reused before a flush.
     quarantine: bool,
@@ -195,7 +195,7 @@ impl ChunkMap {
 
 impl Chunk {
     fn new(heap: &Heap, size: usize) -> Result<Arc<Self>> {
-        let pages = VmallocPages::new(size, GFP_KERNEL)?;
+        let pages = Arc::new(VmallocPages::new(size, GFP_KERNEL)?, GFP_KERNEL)?;
         let range = heap.space.alloc(pages.size())?;
         let map = ChunkMap::new(pages.size() / GRANULE, heap.quarantine)?;
 
@@ -239,7 +239,7 @@ impl PinnedDrop for Chunk {
         let size = self.range.size();
 
         if self.prot.is_fw_cached() {
-            self.vm.unmap_cached(start, size, self.prot);
+            self.vm.unmap_cached(start, &self.pages, self.prot);
         } else {
             self.vm.unmap(start, size);
         }

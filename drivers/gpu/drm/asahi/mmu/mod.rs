@@ -304,8 +304,10 @@ impl Vm {
     /// Unmaps a range that was mapped with a protection that the firmware caches.
     ///
     /// The firmware may have lines of the pages in its cache which it would write back after the
-    /// memory got another use, so it has to flush them while it can still reach the pages.
-    pub(crate) fn unmap_cached(&self, iova: u64, size: usize, prot: Prot) {
+    /// memory got another use, so it has to flush them while it can still reach the pages. If it
+    /// does not, `pages`, which is what is mapped there, is kept until it cannot do so any more.
+    pub(crate) fn unmap_cached(&self, iova: u64, pages: &Arc<VmallocPages>, prot: Prot) {
+        let size = pages.size();
         let mut table = self.table.lock();
 
         if let Some(flush) = self.uat.prepare_flush(self) {
@@ -314,9 +316,12 @@ impl Vm {
                 dev_err!(self.dev(), "cannot make {:#x} uncached\n", iova);
             }
             self.invalidate(iova, size as u64);
-            flush.run(iova, size);
+            let flush = flush.run(iova, size);
             table.unmap(iova, size);
             self.invalidate(iova, size as u64);
+            if flush.has_failed() {
+                self.uat.keep(pages.clone());
+            }
         } else {
             table.unmap(iova, size);
             self.invalidate(iova, size as u64);

@@ -18,6 +18,7 @@ use kernel::{
     io_pgtable::uat::tlb,
     new_mutex,
     of_reserved_mem::ReservedRegion,
+    page::vmalloc::VmallocPages,
     prelude::*,
     sync::{
         aref::ARef,
@@ -108,6 +109,10 @@ pub(super) struct UatInner {
     listener: SetOnce<Arc<dyn SlotListener>>,
     #[pin]
     flusher: Mutex<Option<Arc<dyn Flusher>>>,
+    /// Memory that the firmware may still write to, because it did not flush its cache. It stays
+    /// until there is neither the firmware nor an address space any more.
+    #[pin]
+    kept: Mutex<KVec<Arc<VmallocPages>>>,
 }
 
 /// A flush of the firmware's cache that has begun to be prepared.
@@ -118,6 +123,7 @@ pub(super) struct Flush<'a> {
     /// The address space whose slot must not go away meanwhile.
     vm: Option<&'a Vm>,
     begun: bool,
+    failed: bool,
 }
 
 impl State {
@@ -266,6 +272,19 @@ impl UatInner {
         self.slot_idle();
     }
 
+    /// Keeps memory that the firmware may still write to.
+    pub(super) fn keep(&self, pages: Arc<VmallocPages>) {
+        let mut kept = self.kept.lock();
+
+        if kept.reserve(1, GFP_KERNEL).is_ok() {
+            // There is room for it.
+            let _ = kept.push(pages, GFP_KERNEL);
+        } else {
+            // Rather lost than written to by two.
+            core::mem::forget(pages);
+        }
+    }
+
     /// Prepares to flush the firmware's cache of pages of an address space, if it can have any.
     pub(super) fn prepare_flush<'a>(&'a self, vm: &'a Vm) -> Option<Flush<'a>> {
         let flusher = self.flusher.lock().clone()?;
@@ -300,6 +319,7 @@ impl UatInner {
             flusher,
             vm,
             begun: false,
+            failed: false,
         })
     }
 }
@@ -321,6 +341,7 @@ impl Flush<'_> {
 
         // Without a firmware there is no cache to flush.
         if ret.is_err_and(|e| e != ENODEV) {
+            self.failed = true;
             dev_err!(
                 self.uat.dev,
                 "the firmware did not flush its cache of {:#x} bytes at {:#x}\n",
@@ -329,6 +350,11 @@ impl Flush<'_> {
             );
         }
         self
+    }
+
+    /// Returns whether the firmware may have something left in its cache.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
     }
 }
 
@@ -414,6 +440,7 @@ impl Uat {
                 }),
                 listener: SetOnce::new(),
                 flusher <- new_mutex!(None),
+                kept <- new_mutex!(KVec::new()),
             }),
             GFP_KERNEL,
         )?;
