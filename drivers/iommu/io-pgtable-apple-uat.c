@@ -506,8 +506,9 @@ typedef void (*uat_pte_fn)(struct uat_io_pgtable *data, u64 *ptep, u64 offset,
  * were. Tables that do not exist are passed over in one step. Inlined, so that
  * there is no indirect call for each page.
  */
-static __always_inline size_t uat_visit_ptes(struct uat_io_pgtable *data, u64 offset,
-			     size_t pages, uat_pte_fn fn, void *arg)
+static __always_inline size_t uat_visit_ptes(struct uat_io_pgtable *data,
+					     u64 offset, size_t pages,
+					     uat_pte_fn fn, void *arg)
 {
 	size_t count = 0;
 
