@@ -121,16 +121,24 @@ fn ring(device: &Device) -> Result<()> {
     map.write(0, 0x600d);
     let queue = vm.queue()?;
     let done = device.syncobj()?;
-    for n in 0..JOBS {
-        let command = gpu.command(&[gpu::moves(HEAP + table(n), 1)])?;
-        queue
-            .submit(
-                &Commands::default().compute(&command),
-                0,
-                &[done.point(n + 1)],
-            )
-            .with_context(|| format!("job {n}"))?;
-    }
+    thread::scope(|scope| {
+        // Who has submitted very much may have to wait until some of it is done.
+        scope.spawn(|| {
+            thread::sleep(Duration::from_secs(1));
+            gate.open();
+        });
+        for n in 0..JOBS {
+            let command = gpu.command(&[gpu::moves(HEAP + table(n), 1)])?;
+            queue
+                .submit(
+                    &Commands::default().compute(&command),
+                    0,
+                    &[done.point(n + 1)],
+                )
+                .with_context(|| format!("job {n}"))?;
+        }
+        anyhow::Ok(())
+    })?;
     gate.end()?;
     done.wait_point(JOBS)?;
     let last = map.read((JOBS * 4) as usize);
@@ -234,9 +242,11 @@ fn chain(device: &Device) -> Result<()> {
     let nothing = Commands::default().compute(&bench.nothing);
     bench.queue.submit(&nothing, 1, &arg).context("the start")?;
 
+    let start = Instant::now();
     let opener = thread::scope(|scope| {
         let opens = scope.spawn(|| {
             let result = available(&line, LINKS);
+            println!("# all {LINKS} jobs were there after {:?}", start.elapsed());
             gate.open();
             result
         });

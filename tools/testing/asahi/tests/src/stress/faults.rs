@@ -38,6 +38,10 @@ use super::{
 
 crate::suite::tests!(
     few { limit: 120 },
+    each {
+        limit: 300,
+        heavy: true
+    },
     hundreds {
         limit: 1800,
         heavy: true
@@ -93,6 +97,18 @@ enum Deed {
     Firmware(u8),
 }
 
+/// What happens without the firmware's help.
+const BY_THEMSELVES: [Deed; 8] = [
+    Deed::NoStream,
+    Deed::HiddenStream,
+    Deed::LinkToNowhere,
+    Deed::NoState,
+    Deed::NoProgram,
+    Deed::NoUniforms,
+    Deed::Endless,
+    Deed::SoftStore,
+];
+
 /// What the firmware does on demand: its name, its number, how the job ends.
 const FIRMWARE: [(&str, u8, i32); 14] = [
     ("unmapped", 0x01, EIO),
@@ -133,6 +149,15 @@ impl Deed {
                 .map_or_else(|| number.to_string(), |(name, ..)| (*name).to_owned()),
             other => format!("{other:?}"),
         }
+    }
+
+    /// The kinds one after the other.
+    fn nth(number: usize) -> Self {
+        let firmware = || {
+            let (_, kind, _) = FIRMWARE[(number - BY_THEMSELVES.len()) % FIRMWARE.len()];
+            Self::Firmware(kind)
+        };
+        BY_THEMSELVES.get(number).copied().unwrap_or_else(firmware)
     }
 
     /// A random one. Those that take seconds are rare.
@@ -330,8 +355,8 @@ fn innocent(link: &mut Link, seed: u64, depth: u64, priority: u32) -> Result<()>
     ))
 }
 
-/// Does so many deeds.
-fn faults(count: usize, all_kinds: bool) -> Result<()> {
+/// Does so many deeds, either at random or each kind some times in a row.
+fn faults(count: usize, all_kinds: bool, in_a_row: Option<usize>) -> Result<()> {
     let mut rng = rng();
     let mut innocents = Vec::new();
     for (depth, priority) in INNOCENTS {
@@ -366,7 +391,10 @@ fn faults(count: usize, all_kinds: bool) -> Result<()> {
             "the virtual AGX is to be started with --fault on-demand"
         );
         for _ in 0..(10 + rng.below(20)).min((count - done) as u64) {
-            let deed = Deed::any(&mut rng, on_demand);
+            let deed = match in_a_row {
+                Some(times) => Deed::nth(done / times),
+                None => Deed::any(&mut rng, on_demand),
+            };
             let start = Instant::now();
             let about = || format!("fault {done}, {}", deed.name());
             let priority = 1 + rng.below(2) as u32;
@@ -408,10 +436,15 @@ fn faults(count: usize, all_kinds: bool) -> Result<()> {
 }
 
 fn few(_: &Device) -> Result<()> {
-    faults(12, false)
+    faults(12, false, None)
+}
+
+/// Each kind three times: what one of them leaves behind must not be found by the next one.
+fn each(_: &Device) -> Result<()> {
+    faults(3 * (BY_THEMSELVES.len() + FIRMWARE.len()), true, Some(3))
 }
 
 /// Two hundred faults of all kinds.
 fn hundreds(_: &Device) -> Result<()> {
-    faults(200, true)
+    faults(200, true, None)
 }
