@@ -87,7 +87,8 @@ struct vagx_bench_file {
 	size_t len;
 };
 
-static void vagx_bench_result(struct vagx_bench_file *file, const char *fmt, ...)
+static __printf(2, 3)
+void vagx_bench_result(struct vagx_bench_file *file, const char *fmt, ...)
 {
 	size_t size = VAGX_BENCH_ROUNDS * VAGX_BENCH_LINE;
 	va_list args;
