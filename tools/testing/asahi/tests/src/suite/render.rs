@@ -30,6 +30,7 @@ super::tests!(
     subqueues_overlap,
     no_barrier_in_between,
     unmapped_stream,
+    grows,
 );
 
 /// Where the control stream is.
@@ -537,4 +538,30 @@ fn unmapped_stream(device: &Device) -> Result<()> {
         "a queue that has stopped",
     )?;
     easel.run(&easel.nothing)
+}
+
+/// Draws that need more of the tiler's heap than a queue has at first: the firmware asks for more while the render runs,
+/// and what was given is enough for the next one.
+fn grows(device: &Device) -> Result<()> {
+    let vm = device.vm()?;
+    let easel = Easel::new(&vm)?;
+    let stream = easel._stream.mmap()?;
+    // Index List of triangles with count, instances and start; then Stream Terminate (Mesa,
+    // src/asahi/genxml/cmdbuf.xml).
+    let draw = |vertices: u64| {
+        for (offset, words) in [
+            (0, vertices << 32 | 3 << 29 | 7 << 22 | 6 << 8),
+            (8, 1),
+            (16, 6 << 29),
+        ] {
+            stream.write(offset, words);
+        }
+    };
+    for vertices in [30_000, 300_000, 3, 300_000, 100_000] {
+        draw(vertices);
+        easel
+            .run(&easel.nothing)
+            .with_context(|| format!("{vertices} vertices"))?;
+    }
+    Ok(())
 }
