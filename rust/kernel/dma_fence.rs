@@ -34,6 +34,7 @@ use crate::{
             Atomic,
             Relaxed, //
         },
+        barrier, //
     },
     time::Jiffies,
     types::{
@@ -95,12 +96,19 @@ impl Fence {
     }
 
     /// Returns how the fence was signalled, or `None` if it is pending.
+    ///
+    /// This takes no lock, so that callbacks may ask.
     pub fn status(&self) -> Option<Result> {
-        // SAFETY: The pointer is valid, as `self` is a reference.
-        match unsafe { bindings::dma_fence_get_status(self.as_raw()) } {
-            0 => None,
-            status if status < 0 => Some(Err(Error::from_errno(status))),
-            _ => Some(Ok(())),
+        if !self.is_signaled() {
+            return None;
+        }
+        // The error is set before the fence is signalled.
+        barrier::smp_mb(barrier::Read);
+        // SAFETY: The pointer is valid, as `self` is a reference. The error does not change after
+        // the fence has been signalled.
+        match unsafe { (&raw const (*self.as_raw()).error).read() } {
+            0 => Some(Ok(())),
+            errno => Some(Err(Error::from_errno(errno))),
         }
     }
 
@@ -635,5 +643,148 @@ impl Drop for SignallingSection {
     fn drop(&mut self) {
         // SAFETY: The cookie is that of the matching begin, which was in the same task.
         unsafe { bindings::dma_fence_end_signalling(self.cookie) };
+    }
+}
+
+#[macros::kunit_tests(rust_dma_fence)]
+mod tests {
+    use super::*;
+    use crate::sync::Arc;
+
+    struct Names;
+
+    impl FenceNames for Names {
+        const DRIVER: &'static CStr = c"kunit";
+        const TIMELINE: &'static CStr = c"a name that is longer than what there is room for";
+    }
+
+    /// Counts how often it was called, and how often dropped.
+    struct Count {
+        called: Arc<Atomic<u32>>,
+        dropped: Arc<Atomic<u32>>,
+        seen: Arc<Atomic<i32>>,
+    }
+
+    impl FenceCallback for Count {
+        fn signaled(self, fence: &Fence) {
+            self.called.fetch_add(1, Relaxed);
+            if let Some(Err(error)) = fence.status() {
+                self.seen.store(error.to_errno(), Relaxed);
+            }
+        }
+    }
+
+    impl Drop for Count {
+        fn drop(&mut self) {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    struct Counter {
+        called: Arc<Atomic<u32>>,
+        dropped: Arc<Atomic<u32>>,
+        seen: Arc<Atomic<i32>>,
+    }
+
+    impl Counter {
+        fn new() -> Result<Self> {
+            Ok(Self {
+                called: Arc::new(Atomic::new(0), GFP_KERNEL)?,
+                dropped: Arc::new(Atomic::new(0), GFP_KERNEL)?,
+                seen: Arc::new(Atomic::new(0), GFP_KERNEL)?,
+            })
+        }
+
+        fn callback(&self) -> Result<FenceCb<Count>> {
+            FenceCb::new(
+                Count {
+                    called: self.called.clone(),
+                    dropped: self.dropped.clone(),
+                    seen: self.seen.clone(),
+                },
+                GFP_KERNEL,
+            )
+        }
+
+        fn is(&self, called: u32, dropped: u32) -> bool {
+            self.called.load(Relaxed) == called && self.dropped.load(Relaxed) == dropped
+        }
+    }
+
+    fn fence() -> Result<DriverFence> {
+        Ok(FenceContext::<Names>::new().arm(FenceSlot::new(GFP_KERNEL)?))
+    }
+
+    #[test]
+    fn callbacks_run_once() -> Result {
+        let counter = Counter::new()?;
+        let fence = fence()?;
+        let first = counter.callback()?.arm(fence.fence()).map_err(|_| EINVAL)?;
+        let second = counter.callback()?.arm(fence.fence()).map_err(|_| EINVAL)?;
+
+        assert!(counter.is(0, 0));
+        fence.signal(Err(EIO));
+        assert!(counter.is(2, 2));
+        assert_eq!(counter.seen.load(Relaxed), EIO.to_errno());
+        drop((first, second));
+        assert!(counter.is(2, 2));
+        Ok(())
+    }
+
+    #[test]
+    fn callbacks_can_be_taken_off() -> Result {
+        let counter = Counter::new()?;
+        let fence = fence()?;
+        let armed = counter.callback()?.arm(fence.fence()).map_err(|_| EINVAL)?;
+
+        drop(armed);
+        assert!(counter.is(0, 1));
+        fence.signal(Ok(()));
+        assert!(counter.is(0, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn unused_callbacks_drop_their_data() -> Result {
+        let counter = Counter::new()?;
+        drop(counter.callback()?);
+        assert!(counter.is(0, 1));
+
+        let driver = fence()?;
+        let fence: ARef<Fence> = driver.fence().into();
+        driver.signal(Ok(()));
+        drop(counter.callback()?.arm(&fence));
+        assert!(counter.is(0, 2));
+        Ok(())
+    }
+
+    #[test]
+    fn fences_outlive_who_signals_them() -> Result {
+        let counter = Counter::new()?;
+        let driver = fence()?;
+        let fence: ARef<Fence> = driver.fence().into();
+        let armed = counter.callback()?.arm(&fence).map_err(|_| EINVAL)?;
+
+        assert_eq!(fence.status(), None);
+        // Who goes away without signalling leaves nobody waiting.
+        drop(driver);
+        assert!(counter.is(1, 1));
+        assert_eq!(fence.status(), Some(Err(ECANCELED)));
+        drop(armed);
+        // The C side does without the operations now.
+        // SAFETY: The fence is valid. It has been signalled, so that nothing changes any more.
+        assert!(unsafe { (*fence.as_raw()).ops }.is_null());
+        Ok(())
+    }
+
+    #[test]
+    fn names_are_cut_off() {
+        let name = to_name(Names::TIMELINE);
+        assert_eq!(
+            name[22],
+            b"a name that is longer than what there is room for"[22]
+        );
+        assert_eq!(name[23], 0);
+        assert_eq!(&to_name(Names::DRIVER)[..6], b"kunit\0");
     }
 }
