@@ -163,9 +163,14 @@ pub trait Backend: Sized + Send + Unpin + 'static {
     /// more.
     const MOST: u32;
 
-    /// Returns where work for queues is done. It has to be a workqueue that makes progress without
-    /// memory.
+    /// Returns where work is done that fences wait for. It has to be a workqueue that makes progress
+    /// without memory.
     fn workqueue() -> &'static Queue;
+
+    /// Returns where jobs and queues are dropped that are done.
+    fn cleanup() -> &'static Queue {
+        Self::workqueue()
+    }
 
     /// Gives a job to the hardware, or finds that there is no room for it.
     ///
@@ -177,6 +182,10 @@ pub trait Backend: Sized + Send + Unpin + 'static {
     /// The job that was blocked is not going to run. If the queue stands in line somewhere, it has
     /// to get out.
     fn unblock(&mut self, _queue: &Arc<JobQueue<Self>>) {}
+
+    /// Looks how far the hardware has got, in case that it has not said so. This is called before
+    /// a job is taken to be late.
+    fn look(&mut self) {}
 
     /// Returns whether the hardware is done with a job that it has.
     fn is_done(&self, job: &Self::Job) -> bool;
@@ -335,6 +344,7 @@ impl<T: Backend> WorkItem<1> for JobQueue<T> {
     fn run(this: Arc<Self>) {
         let overdue = this.change(|inner| {
             inner.timer_set = false;
+            inner.backend.look();
             inner.retire();
             if inner.running.is_empty() || inner.time_left() > 0 {
                 return None;
@@ -514,7 +524,7 @@ impl<T: Backend> PinnedDrop for JobQueue<T> {
         let backend = unsafe { ManuallyDrop::take(&mut inner.backend) };
         if let Some(mut grave) = inner.grave.take() {
             *grave.as_mut().project().backend = Some(backend);
-            T::workqueue().enqueue(grave);
+            T::cleanup().enqueue(grave);
         }
     }
 }
@@ -589,6 +599,7 @@ impl<T: Backend> Inner<T> {
     /// Does with a job that has taken too long what the driver has said, if it is still there.
     fn judge(&mut self, turn: u64, verdict: Verdict) {
         self.probing = false;
+        self.backend.look();
         self.retire();
         if self.running.is_empty() || self.turn != turn {
             return;

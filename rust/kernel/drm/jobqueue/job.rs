@@ -254,6 +254,6 @@ impl<T: Backend> Job<T> {
         }
         self.signal();
         // It is queued once only, because the list's reference is the only one there is.
-        let _ = T::workqueue().enqueue(self.into_arc());
+        let _ = T::cleanup().enqueue(self.into_arc());
     }
 }
