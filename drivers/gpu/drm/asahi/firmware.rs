@@ -94,7 +94,7 @@ impl rtkit::Operations for Callbacks {
 
     fn crashed(&self, dev: &Device<Bound>, _crashlog: Option<&[u8]>) {
         dev_err!(dev, "the firmware crashed, all work fails\n");
-        self.gpu.kill();
+        self.gpu.abandon();
     }
 
     fn shmem_alloc(&self, _dev: &Device<Bound>, size: usize) -> Result<Self::Buffer> {

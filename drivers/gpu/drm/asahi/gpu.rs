@@ -126,7 +126,10 @@ pub(crate) const DOORBELL_DEVCTRL: u64 = 0x11;
 const PENDING_STAMPS: usize = 256;
 
 /// How long the firmware may take to halt after a fault.
-const HALT_TIMEOUT: Delta = Delta::from_millis(100);
+const HALT_TIMEOUT: Delta = Delta::from_millis(500);
+
+/// How often work is given more time because the firmware has halted without saying so in time.
+const MOST_ODD_HALTS: u32 = 16;
 
 /// How much of the firmware's private memory may wait for a flush of its cache, before a worker
 /// has it flushed.
@@ -169,6 +172,17 @@ pub(crate) struct RunMsg {
     pub(crate) is_new: bool,
 }
 
+/// What is known about the firmware after it was asked whether it is alive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It has answered.
+    Alive,
+    /// It had halted, and goes on now.
+    Resumed,
+    /// It does not answer.
+    Gone,
+}
+
 /// The GPU.
 #[pin_data]
 pub(crate) struct Gpu {
@@ -198,6 +212,8 @@ pub(crate) struct Gpu {
     reclaim: Work<Self, WORK_RECLAIM>,
     /// How many halts of the firmware have been dealt with.
     halts: Atomic<u32>,
+    /// How many of them were not told in time.
+    odd_halts: Atomic<u32>,
     /// All queues that have work.
     queues: Arc<QueueSet<Hardware>>,
     /// Queues that wait for a slot for their address space.
@@ -315,6 +331,7 @@ impl Gpu {
                 grow <- new_work!("asahi::Gpu::grow"),
                 reclaim <- new_work!("asahi::Gpu::reclaim"),
                 halts: Atomic::new(0),
+                odd_halts: Atomic::new(0),
                 queues: QueueSet::new()?,
                 vm_line,
                 tiler_slots: TilerSlots::new(Line::new()?)?,
@@ -467,18 +484,25 @@ impl Gpu {
         self.queues.kill(ENODEV);
     }
 
+    /// The firmware has crashed, or does not answer any more.
+    pub(crate) fn abandon(&self) {
+        self.uat.abandon();
+        self.kill();
+    }
+
     /// Asks the firmware whether it is alive, because work takes too long. If there is no answer,
     /// the GPU is dead from then on.
     ///
     /// This waits for the firmware, but allocates nothing, and takes no lock under which others do.
-    pub(crate) fn check_firmware(&self) -> bool {
+    pub(crate) fn check_firmware(&self) -> Life {
         let _guard = self.check.lock();
         let Ok(sender) = self.sender() else {
-            return false;
+            return Life::Gone;
         };
 
-        if fw_read!(self.initdata.fw_status, .halted) != 0 {
-            // It says that it has halted, but has not said why.
+        let halted = fw_read!(self.initdata.fw_status, .halted) != 0;
+        if halted {
+            // It has not said so, or it came too late.
             self.fail_pending(None, WorkError::Unknown);
             self.resume();
         }
@@ -486,14 +510,19 @@ impl Gpu {
         // Any message would do. This one makes it flush its cache.
         let msg = DeviceControlMsg::destroy_context(self.abi, ContextRef::NONE);
         if self.device_control.send(&self.dev, sender, msg).is_ok() {
-            return true;
+            // Work is given more time for that, but not for ever.
+            return if halted && self.odd_halts.fetch_add(1, Relaxed) < MOST_ODD_HALTS {
+                Life::Resumed
+            } else {
+                Life::Alive
+            };
         }
         dev_err!(
             self.dev,
             "the firmware does not answer any more, all work fails\n"
         );
-        self.kill();
-        false
+        self.abandon();
+        Life::Gone
     }
 
     /// Begins a submission: the GPU is woken, and stays awake until the guard is dropped.
@@ -552,6 +581,10 @@ impl Gpu {
         };
         let _guard = self.flush.lock();
 
+        // Who has waited for the lock need not wait for a dead firmware, too.
+        if self.is_dead() {
+            return Ok(());
+        }
         // The firmware flushes its cache as well, so memory can be freed that waits for that.
         self.heaps.begin_flush();
         let ret = self.device_control.send(
@@ -579,7 +612,7 @@ impl Gpu {
             let _ = self.destroy_context(ContextRef::NONE);
         } else if dead > RECLAIM_BYTES {
             // It is fine if it is on its way already.
-            let _ = worker::queue().enqueue::<_, WORK_RECLAIM>(self.clone());
+            let _ = worker::cleanup().enqueue::<_, WORK_RECLAIM>(self.clone());
         }
     }
 

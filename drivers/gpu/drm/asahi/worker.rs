@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
-//! The driver's own kernel work queue.
+//! The driver's own kernel work queues.
 //!
-//! Three kinds of work run here: handing jobs to the firmware when a fence they waited for has
-//! signalled, watching over jobs that run too long, and freeing what finished jobs, queues and
-//! address spaces leave behind. None of it may wait for memory reclaim, so the queue has a rescuer.
+//! One is for what fences wait for: handing jobs to the firmware when a fence they waited for has
+//! signalled, watching over jobs that run too long, letting tiler buffers grow. It has a high
+//! priority. The other is for freeing what finished jobs, queues and address spaces leave behind,
+//! which should not come before those who wait for the jobs. None of it may wait for memory
+//! reclaim, so both queues have a rescuer.
 //!
-//! Some of that outlives the binding of the device: a client may keep its file open. So the queue
-//! belongs to the module. The module drops its [`Worker`] after it has unregistered the driver, and
+//! Some of that outlives the binding of the device: a client may keep its file open. So the queues
+//! belong to the module. The module drops its [`Worker`] after it has unregistered the driver, and
 //! that runs and waits for all that was queued.
 
 use core::ptr::NonNull;
@@ -28,8 +30,11 @@ use kernel::{
     }, //
 };
 
-/// A pointer to the queue of the module's [`Worker`].
-struct Current(NonNull<Queue>);
+/// Pointers to the queues of the module's [`Worker`].
+struct Current {
+    urgent: NonNull<Queue>,
+    cleanup: NonNull<Queue>,
+}
 
 // SAFETY: A `Queue` may be used from any thread.
 unsafe impl Send for Current {}
@@ -38,29 +43,50 @@ unsafe impl Sync for Current {}
 
 static CURRENT: SetOnce<Current> = SetOnce::new();
 
-/// Owns the queue.
+/// Owns the queues.
 pub(crate) struct Worker {
-    _queue: KBox<OwnedQueue>,
+    // What is urgent may leave something to clean up, so that it is dropped first.
+    _urgent: KBox<OwnedQueue>,
+    _cleanup: KBox<OwnedQueue>,
 }
 
 impl Worker {
-    /// Makes the queue, once, when the module is initialised.
+    /// Makes the queues, once, when the module is initialised.
     pub(crate) fn new() -> Result<Self> {
-        let flags = WqFlags::MEM_RECLAIM | WqFlags::UNBOUND | WqFlags::HIGHPRI;
-        let queue = KBox::new(OwnedQueue::new(c"asahi", flags, 0)?, GFP_KERNEL)?;
-        CURRENT.populate(Current(NonNull::from(&**queue)));
-        Ok(Self { _queue: queue })
+        let flags = WqFlags::MEM_RECLAIM | WqFlags::UNBOUND;
+        let urgent = OwnedQueue::new(c"asahi", flags | WqFlags::HIGHPRI, 0)?;
+        let urgent = KBox::new(urgent, GFP_KERNEL)?;
+        let cleanup = KBox::new(OwnedQueue::new(c"asahi-free", flags, 0)?, GFP_KERNEL)?;
+
+        CURRENT.populate(Current {
+            urgent: NonNull::from(&**urgent),
+            cleanup: NonNull::from(&**cleanup),
+        });
+        Ok(Self {
+            _urgent: urgent,
+            _cleanup: cleanup,
+        })
     }
 }
 
-/// Returns the driver's queue.
+/// Returns the queue for what fences wait for.
 pub(crate) fn queue() -> &'static Queue {
     match CURRENT.as_ref() {
         // SAFETY: The module keeps its `Worker` until nothing of the driver is left that could call
         // this, except for work that the worker is waiting for.
-        Some(current) => unsafe { current.0.as_ref() },
+        Some(current) => unsafe { current.urgent.as_ref() },
         // The module makes it before anything else.
-        None => kernel::workqueue::system(),
+        None => kernel::workqueue::system_highpri(),
+    }
+}
+
+/// Returns the queue for cleaning up.
+pub(crate) fn cleanup() -> &'static Queue {
+    match CURRENT.as_ref() {
+        // SAFETY: As in `queue()`. What is cleaned up leaves nothing for the urgent queue.
+        Some(current) => unsafe { current.cleanup.as_ref() },
+        // The module makes it before anything else.
+        None => kernel::workqueue::system_highpri(),
     }
 }
 

@@ -272,6 +272,13 @@ impl WorkQueue {
         Ok(())
     }
 
+    /// Looks at the stamp, in case that the firmware has not told about it.
+    pub(crate) fn look(&mut self) {
+        if let Some((slot, stamp)) = self.event.as_ref().map(|e| (e.slot(), e.stamp())) {
+            self.set_stamp(slot, stamp);
+        }
+    }
+
     /// Takes note of a stamp that the firmware has written.
     ///
     /// Returns whether it is news. A value that no command has is none; it comes from the firmware,

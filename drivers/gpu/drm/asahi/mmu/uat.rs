@@ -96,6 +96,8 @@ struct State {
     live: bool,
     /// Nobody gets a slot any more.
     closed: bool,
+    /// The firmware does not run any more, so that nobody waits for it.
+    gone: bool,
 }
 
 /// The part of the MMU that address spaces hold on to.
@@ -257,7 +259,9 @@ impl UatInner {
         };
 
         if state.live {
-            if self.leave_slot(&state, slot).is_err() {
+            if state.gone {
+                let _ = state.set_ttbat(slot, 0, 0);
+            } else if self.leave_slot(&state, slot).is_err() {
                 dev_err!(
                     self.dev,
                     "timed out waiting for the firmware to leave the address space slot {}\n",
@@ -290,7 +294,7 @@ impl UatInner {
         let flusher = self.flusher.lock().clone()?;
         let mut state = self.state.lock();
 
-        if !state.live {
+        if !state.live || state.gone {
             return None;
         }
 
@@ -437,6 +441,7 @@ impl Uat {
                     slots: Slots::new(),
                     live: false,
                     closed: false,
+                    gone: false,
                 }),
                 listener: SetOnce::new(),
                 flusher <- new_mutex!(None),
@@ -530,6 +535,11 @@ impl Uat {
     /// Hands out no more slots.
     pub(crate) fn close(&self) {
         self.inner.state.lock().closed = true;
+    }
+
+    /// The firmware does not run any more. Nothing waits for it from here on.
+    pub(crate) fn abandon(&self) {
+        self.inner.state.lock().gone = true;
     }
 
     /// Takes everything away from the hardware.

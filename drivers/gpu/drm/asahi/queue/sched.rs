@@ -38,7 +38,10 @@ use crate::{
         WorkError, //
     },
     fence::Names,
-    gpu::Gpu,
+    gpu::{
+        Gpu,
+        Life, //
+    },
     mmu::{
         uat::SlotListener,
         VmSlot, //
@@ -254,6 +257,10 @@ impl Backend for Hardware {
         worker::queue()
     }
 
+    fn cleanup() -> &'static Queue {
+        worker::cleanup()
+    }
+
     fn run(&mut self, queue: &Arc<Scheduler>, work: &mut Work) -> Result<Admission> {
         let line = self.line;
         if line.is_some_and(|kind| self.line_for(kind).has(queue)) {
@@ -275,6 +282,12 @@ impl Backend for Hardware {
             let line = self.line_for(kind);
             line.leave(queue);
             line.wake_one();
+        }
+    }
+
+    fn look(&mut self) {
+        for queue in &mut self.memory.queues {
+            queue.look();
         }
     }
 
@@ -304,9 +317,11 @@ impl Backend for Hardware {
     }
 
     fn timed_out(gpu: Arc<Gpu>) -> Verdict {
-        // When nothing comes from the firmware any more, it is not about this job.
-        if gpu.check_firmware() {
-            dev_err!(gpu.dev(), "a job takes too long, its queue is stopped\n");
+        match gpu.check_firmware() {
+            Life::Alive => dev_err!(gpu.dev(), "a job takes too long, its queue is stopped\n"),
+            Life::Resumed => return Verdict::Wait(ERROR_TIMEOUT),
+            // It is not about this job.
+            Life::Gone => {}
         }
         Verdict::Fail
     }
@@ -353,7 +368,12 @@ pub(crate) fn fail(
             error => error.into(),
         };
 
-        let hits = jobs.fail(errno, ERROR_TIMEOUT, |hardware, work| {
+        let limit = if guilty {
+            ERROR_TIMEOUT
+        } else {
+            hardware.timeout()
+        };
+        let hits = jobs.fail(errno, limit, |hardware, work| {
             let hit = hardware.memory.is_hit(work, index, value);
             if hit {
                 work.suspect();
