@@ -283,23 +283,17 @@ impl<S, F> TimedSequence<S, F> {
     pub(crate) const RESTART: i32 = -(offset_of!(Self, finalize) as i32);
 }
 
-/// Runs a vertex command.
-pub(crate) type VertexSequence = Sequence<StartVertex, FinalizeVertex>;
-/// Runs a vertex command and takes its timestamps.
-pub(crate) type TimedVertexSequence = TimedSequence<StartVertex, FinalizeVertex>;
-/// Runs a fragment command.
-pub(crate) type FragmentSequence = Sequence<StartFragment, FinalizeFragment>;
-/// Runs a fragment command and takes its timestamps.
-pub(crate) type TimedFragmentSequence = TimedSequence<StartFragment, FinalizeFragment>;
-/// Runs a compute command.
-pub(crate) type ComputeSequence = Sequence<StartCompute, FinalizeCompute>;
-/// Runs a compute command and takes its timestamps.
-pub(crate) type TimedComputeSequence = TimedSequence<StartCompute, FinalizeCompute>;
-
 #[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
 #[kernel::prelude::kunit_tests(asahi_fw_microseq)]
 mod tests {
     use super::*;
+
+    type VertexSequence = Sequence<StartVertex, FinalizeVertex>;
+    type TimedVertexSequence = TimedSequence<StartVertex, FinalizeVertex>;
+    type FragmentSequence = Sequence<StartFragment, FinalizeFragment>;
+    type TimedFragmentSequence = TimedSequence<StartFragment, FinalizeFragment>;
+    type ComputeSequence = Sequence<StartCompute, FinalizeCompute>;
+    type TimedComputeSequence = TimedSequence<StartCompute, FinalizeCompute>;
 
     #[test]
     fn sizes() {

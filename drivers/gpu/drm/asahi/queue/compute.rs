@@ -29,10 +29,8 @@ use crate::{
         },
         microseq::{
             header,
-            ComputeSequence,
             FinalizeCompute,
             StartCompute,
-            TimedComputeSequence,
             Timestamp, //
         },
         workqueue::{
@@ -54,8 +52,13 @@ use crate::{
             Ordinal,
             Places,
             UserTimestamps, //
+        },
+        sequence::{
+            at,
+            BuiltSequence, //
         }, //
-    }, //
+    },
+    sequence_write, //
 };
 
 /// A compute command and all that it points to.
@@ -63,18 +66,10 @@ pub(crate) struct BuiltCompute {
     /// Its number among the submission's compute commands.
     n: u32,
     run: GpuObject<RunCompute>,
-    sequence: Sequence,
+    sequence: BuiltSequence<StartCompute, FinalizeCompute>,
     _preempt: GpuArray<u8>,
     _timestamps: GpuObject<JobTimestamps>,
     _user_timestamps: UserTimestamps,
-}
-
-/// A microsequence.
-enum Sequence {
-    /// Without timestamps for user space.
-    Plain(GpuObject<ComputeSequence>),
-    /// With them.
-    Timed(GpuObject<TimedComputeSequence>),
 }
 
 impl BuiltCompute {
@@ -95,20 +90,10 @@ impl BuiltCompute {
         fw_write!(self.run, .meta.fw_stamp, place.fw_stamp_va.into());
         fw_write!(self.run, .meta.stamp_value, value);
         fw_write!(self.run, .meta.stamp_slot, place.slot);
-        match &self.sequence {
-            Sequence::Plain(memory) => {
-                fw_write!(memory, .start.vm_slot, places.vm_slot);
-                fw_write!(memory, .finalize.vm_slot, places.vm_slot);
-                fw_write!(memory, .finalize.fw_stamp, place.fw_stamp_va.into());
-                fw_write!(memory, .finalize.stamp_value, value);
-            }
-            Sequence::Timed(memory) => {
-                fw_write!(memory, .start.vm_slot, places.vm_slot);
-                fw_write!(memory, .finalize.vm_slot, places.vm_slot);
-                fw_write!(memory, .finalize.fw_stamp, place.fw_stamp_va.into());
-                fw_write!(memory, .finalize.stamp_value, value);
-            }
-        }
+        sequence_write!(self.sequence, .start.vm_slot, places.vm_slot);
+        sequence_write!(self.sequence, .finalize.vm_slot, places.vm_slot);
+        sequence_write!(self.sequence, .finalize.fw_stamp, place.fw_stamp_va.into());
+        sequence_write!(self.sequence, .finalize.stamp_value, value);
         out.push(PipeType::Compute, self.run.gpu_va());
     }
 }
@@ -130,16 +115,22 @@ impl Context<'_> {
 
         let mut sequence = None;
         let run = GpuObject::new_with(&heaps.gpu_ro, |va| {
-            let built = self.sequence(va, cmd, ordinal, user_timestamps.any())?;
+            let built = BuiltSequence::new(
+                &heaps.private,
+                self.start(va, cmd, ordinal),
+                header::WAIT_FOR_IDLE_COMPUTE,
+                |restart| self.finalize(va, cmd, restart),
+                user_timestamps.any().then(|| self.times(va)),
+            )?;
             let mut run = self.run_compute(cmd, ordinal, preempt.gpu_va(), preempt1_size as u64);
-            run.microsequence = built.1.into();
-            run.microsequence_size = built.2;
+            run.microsequence = built.gpu_va().into();
+            run.microsequence_size = built.size();
             run.timestamp_pointers = TimestampPointers {
                 start: timestamps.field_va(offset_of!(JobTimestamps, start)).into(),
                 end: timestamps.field_va(offset_of!(JobTimestamps, end)).into(),
             };
             run.user_timestamp_pointers = user_timestamps.pointers();
-            sequence = Some(built.0);
+            sequence = Some(built);
             Ok(run)
         })?;
 
@@ -203,49 +194,6 @@ impl Context<'_> {
         }
     }
 
-    /// Builds the microsequence of the command at `run`; returns its memory, address and size.
-    fn sequence(
-        &self,
-        run: u64,
-        cmd: &cmdbuf::Compute,
-        ordinal: &Ordinal,
-        timed: bool,
-    ) -> Result<(Sequence, u64, u32)> {
-        let heap = &self.gpu.heaps().private;
-        let start = self.start(run, cmd, ordinal);
-        let wait = header::WAIT_FOR_IDLE_COMPUTE;
-        let retire = header::RETIRE_STAMP;
-
-        if timed {
-            let ts = offset_of!(RunCompute, timestamp_pointers);
-            let start_ts = ts + offset_of!(TimestampPointers, start);
-            let end_ts = ts + offset_of!(TimestampPointers, end);
-            let sequence = TimedComputeSequence {
-                start,
-                start_time: self.timestamp(run, header::TIMESTAMP_START, start_ts),
-                wait,
-                end_time: self.timestamp(run, header::TIMESTAMP_END, end_ts),
-                finalize: self.finalize(run, cmd, TimedComputeSequence::RESTART),
-                retire,
-            };
-            let memory = GpuObject::new(heap, sequence)?;
-            let va = memory.gpu_va();
-            let keep = Sequence::Timed(memory);
-            Ok((keep, va, TimedComputeSequence::SIZE))
-        } else {
-            let sequence = ComputeSequence {
-                start,
-                wait,
-                finalize: self.finalize(run, cmd, ComputeSequence::RESTART),
-                retire,
-            };
-            let memory = GpuObject::new(heap, sequence)?;
-            let va = memory.gpu_va();
-            let keep = Sequence::Plain(memory);
-            Ok((keep, va, ComputeSequence::SIZE))
-        }
-    }
-
     fn start(&self, run: u64, cmd: &cmdbuf::Compute, ordinal: &Ordinal) -> StartCompute {
         let notifier_buf = offset_of!(Notifier, state) + offset_of!(NotifierState, unk_buf);
 
@@ -280,21 +228,26 @@ impl Context<'_> {
         }
     }
 
-    fn timestamp(&self, run: u64, header: u32, pointer: usize) -> Timestamp {
-        Timestamp {
+    /// What takes the timestamps of start and end.
+    fn times(&self, run: u64) -> [Timestamp; 2] {
+        let pointers = offset_of!(RunCompute, timestamp_pointers);
+
+        [
+            (
+                header::TIMESTAMP_START,
+                offset_of!(TimestampPointers, start),
+            ),
+            (header::TIMESTAMP_END, offset_of!(TimestampPointers, end)),
+        ]
+        .map(|(header, pointer)| Timestamp {
             header,
             command_time: at(run, offset_of!(RunCompute, command_time)),
-            ts_pointers: at(run, offset_of!(RunCompute, timestamp_pointers)),
-            update_ts: at(run, pointer),
+            ts_pointers: at(run, pointers),
+            update_ts: at(run, pointers + pointer),
             work_queue: self.compute_info.into(),
             user_ts_pointers: at(run, offset_of!(RunCompute, user_timestamp_pointers)),
             unk_ts: at(run, offset_of!(RunCompute, context_store_req)),
             ..Default::default()
-        }
+        })
     }
-}
-
-/// Returns the address of a field.
-fn at(base: u64, offset: usize) -> crate::fw::types::U64 {
-    (base + offset as u64).into()
 }

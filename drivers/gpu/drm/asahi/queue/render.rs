@@ -51,6 +51,7 @@ use crate::{
             Places,
             UserTimestamps, //
         },
+        sequence::at,
         tiling::Tiling, //
     },
     workqueue::Place, //
@@ -227,9 +228,4 @@ fn stamped(meta: JobMeta, place: &Place, n: u32) -> JobMeta {
         stamp_slot: place.slot,
         ..meta
     }
-}
-
-/// Returns the address of a field.
-fn at(base: u64, offset: usize) -> U64 {
-    (base + offset as u64).into()
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 
 //! The memory of microsequences.
+//!
+//! Their operations point to fields of the command that they belong to, and to much else.
 
 use kernel::{
     prelude::*,
@@ -9,11 +11,14 @@ use kernel::{
 
 use crate::{
     alloc::Heap,
-    fw::microseq::{
-        header,
-        Sequence,
-        TimedSequence,
-        Timestamp, //
+    fw::{
+        microseq::{
+            header,
+            Sequence,
+            TimedSequence,
+            Timestamp, //
+        },
+        types::U64, //
     },
     fw_write,
     object::GpuObject, //
@@ -90,4 +95,9 @@ impl<S: FromBytes, F: FromBytes> BuiltSequence<S, F> {
             Self::Timed(_) => TimedSequence::<S, F>::SIZE,
         }
     }
+}
+
+/// Returns the address of a field.
+pub(crate) fn at(base: u64, offset: usize) -> U64 {
+    (base + offset as u64).into()
 }

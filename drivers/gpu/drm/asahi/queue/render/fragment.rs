@@ -7,7 +7,6 @@ use core::mem::offset_of;
 use kernel::prelude::*;
 
 use super::{
-    at,
     stamped,
     Builder, //
 };
@@ -43,7 +42,10 @@ use crate::{
     queue::{
         cmdbuf::Program,
         place::UserTimestamps,
-        sequence::BuiltSequence,
+        sequence::{
+            at,
+            BuiltSequence, //
+        },
         tiling, //
     },
     sequence_write,

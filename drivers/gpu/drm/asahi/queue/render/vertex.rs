@@ -7,7 +7,6 @@ use core::mem::offset_of;
 use kernel::prelude::*;
 
 use super::{
-    at,
     stamped,
     Builder, //
 };
@@ -38,7 +37,10 @@ use crate::{
     object::GpuObject,
     queue::{
         place::UserTimestamps,
-        sequence::BuiltSequence,
+        sequence::{
+            at,
+            BuiltSequence, //
+        },
         tiling, //
     },
     sequence_write,
