@@ -6,7 +6,7 @@
 //! are nanoseconds, unless the name's part before the first slash says otherwise. In a guest whose
 //! counter counts instructions, a nanosecond is an instruction.
 
-use std::process::ExitCode;
+use std::{io, mem::MaybeUninit, process::ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -45,8 +45,26 @@ fn run(what: &str) -> Result<()> {
     }
 }
 
+/// Stays on the CPU that takes the interrupts. Otherwise it would be by chance whether another one has
+/// to be woken, for what is measured and for what it is compared with.
+fn stay() -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: All zeroes is a valid set, an empty one, and the kernel only reads it.
+    let ret = unsafe {
+        libc::CPU_SET(0, set.assume_init_mut());
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr())
+    };
+    if ret < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let mut failed = false;
+    if let Err(error) = stay() {
+        eprintln!("asahi-bench: cannot stay on a CPU: {error}");
+    }
     for what in std::env::args().skip(1) {
         if let Err(error) = run(&what) {
             eprintln!("asahi-bench {what}: {error:#}");
