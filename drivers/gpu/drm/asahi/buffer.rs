@@ -107,6 +107,18 @@ struct Told {
     vm_slot: u32,
 }
 
+impl Told {
+    fn new(info: u64, blocks: u32, tiler: &TilerPlace, vm_slot: u32) -> Self {
+        Self {
+            info,
+            blocks,
+            slot: tiler.slot,
+            binding: tiler.binding,
+            vm_slot,
+        }
+    }
+}
+
 /// What others use, too.
 struct State {
     /// Renders that were built and not dropped.
@@ -357,13 +369,7 @@ impl Use {
         };
 
         let blocks = self.heap.blocks();
-        let told = Told {
-            info: self.heap.info_va(),
-            blocks,
-            slot: tiler.slot,
-            binding: tiler.binding,
-            vm_slot,
-        };
+        let told = Told::new(self.heap.info_va(), blocks, tiler, vm_slot);
         if state.told == Some(told) {
             return false;
         }
@@ -417,5 +423,25 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         self.0.close();
+    }
+}
+
+#[cfg(CONFIG_DRM_ASAHI_KUNIT_TEST)]
+#[kunit_tests(asahi_buffer)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_firmware_is_told_of_every_change() {
+        let place = |slot, binding| TilerPlace { slot, binding };
+        let told = Told::new(0x1000, 8, &place(3, 1), 5);
+        assert!(told == Told::new(0x1000, 8, &place(3, 1), 5));
+        assert!(told != Told::new(0x2000, 8, &place(3, 1), 5));
+        assert!(told != Told::new(0x1000, 9, &place(3, 1), 5));
+        // The queue came back to its slot, which another one had meanwhile.
+        assert!(told != Told::new(0x1000, 8, &place(3, 2), 5));
+        // It got another slot, which has changed hands as often.
+        assert!(told != Told::new(0x1000, 8, &place(4, 1), 5));
+        assert!(told != Told::new(0x1000, 8, &place(3, 1), 6));
     }
 }
