@@ -126,8 +126,8 @@ const FAULTS: [Fault; 18] = [
     ),
     fault(
         "silent-after:1",
-        "a job takes too long, its queue is stopped",
-        &[FINE, TIMED_OUT],
+        "the firmware does not answer any more, all work fails",
+        &[FINE, LOST],
     ),
     fault(
         "crash-after:1",
