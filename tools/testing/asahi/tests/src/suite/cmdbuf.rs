@@ -314,10 +314,17 @@ fn what_is_pointed_to_changes(device: &Device) -> Result<()> {
             let mut size = 0u16;
             while !over.load(Ordering::Relaxed) {
                 words[header].store(
-                    if size % 3 == 0 { CMD_COMPUTE } else { 7 },
+                    if size.is_multiple_of(3) {
+                        CMD_COMPUTE
+                    } else {
+                        7
+                    },
                     Ordering::Relaxed,
                 );
-                words[header + 1].store(if size % 2 == 0 { 64 } else { size }, Ordering::Relaxed);
+                words[header + 1].store(
+                    if size.is_multiple_of(2) { 64 } else { size },
+                    Ordering::Relaxed,
+                );
                 size = size.wrapping_add(1);
             }
             words[header].store(CMD_COMPUTE, Ordering::Relaxed);
