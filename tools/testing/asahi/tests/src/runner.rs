@@ -227,7 +227,7 @@ fn kill_group(child: i32) {
 }
 
 /// Where the threads of a process are in the kernel.
-fn places(process: i32) -> String {
+pub fn places(process: i32) -> String {
     let mut text = String::new();
     for task in fs::read_dir(format!("/proc/{process}/task"))
         .into_iter()

@@ -16,6 +16,7 @@ use libc::ENODEV;
 use crate::{
     device::{Bench, Bo, Commands, Device, HEAP, Mapping, PAGE, Vm},
     gpu::{self, Gpu},
+    runner,
     uapi::*,
 };
 
@@ -289,7 +290,12 @@ pub fn client(link: &mut Link, seed: u64) -> Result<()> {
             }
             Ok(())
         });
-        given_up.store(talk.is_err(), Relaxed);
+        if let Err(error) = &talk {
+            // Now, since a thread that does not end is waited for below.
+            let places = runner::places(std::process::id() as i32);
+            link.say(&format!("failed: {error:#}{places}"))?;
+            given_up.store(true, Relaxed);
+        }
         over.store(true, Relaxed);
         let mut failed = None;
         for (what, thread) in threads {

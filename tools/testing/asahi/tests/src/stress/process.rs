@@ -134,14 +134,21 @@ impl Child {
 
     /// Waits for a certain line.
     pub fn expect(&mut self, line: &str, limit: Duration) -> Result<()> {
-        let Self { name, link, .. } = self;
-        link.expect(line, limit).with_context(|| name.clone())
+        let heard = self.hear(limit)?;
+        ensure!(
+            heard == line,
+            "{} says \"{heard}\", not \"{line}\"",
+            self.name
+        );
+        Ok(())
     }
 
-    /// Waits for what it says.
+    /// Waits for what it says. If that does not come, the error tells where its threads are.
     pub fn hear(&mut self, limit: Duration) -> Result<String> {
-        let Self { name, link, .. } = self;
-        let said = link.hear(limit).with_context(|| name.clone())?;
+        let Self { name, pid, link } = self;
+        let said = link
+            .hear(limit)
+            .with_context(|| format!("{name}{}", runner::places(*pid)))?;
         ensure!(!said.starts_with("failed: "), "{name} {said}");
         Ok(said)
     }
