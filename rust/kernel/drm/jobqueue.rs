@@ -236,7 +236,7 @@ impl<T: Backend> WorkItem for Grave<T> {
 struct Released<T: Backend> {
     _slots: Option<T::Slots>,
     _timer: Option<Arc<JobQueue<T>>>,
-    _member: Option<ListArc<JobQueue<T>, 0>>,
+    _member: Option<Arc<JobQueue<T>>>,
 }
 
 /// What the lock protects.
@@ -683,7 +683,9 @@ impl<T: Backend> Inner<T> {
             None
         };
         let member = if idle && self.waiting.is_empty() {
-            queue.set.remove(queue)
+            // As long as there is the `ListArc`, whoever submits cannot put the queue into the set
+            // again. So it must be gone before the lock is.
+            queue.set.remove(queue).map(ListArc::into_arc)
         } else {
             None
         };
