@@ -14,7 +14,13 @@ use crate::verbs;
 use crate::vm::{self, End, Spec};
 
 /// Suites whose absence means that something was not built or not run.
-const WANTED: [&str; 3] = ["asahi_fw_layout", "rust_device_raw", "io-pgtable-apple-uat"];
+const WANTED: [&str; 5] = [
+    "asahi_fw_layout",
+    "rust_device_raw",
+    "rust_dma_fence",
+    "rust_drm_jobqueue",
+    "io-pgtable-apple-uat",
+];
 
 const TIMEOUT: Duration = Duration::from_secs(300);
 
