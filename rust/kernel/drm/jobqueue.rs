@@ -71,13 +71,11 @@ use crate::{
     },
     impl_has_delayed_work,
     list::{
-        impl_list_arc_safe,
         impl_list_item,
         AtomicTracker,
         List,
         ListArc,
-        ListLinks,
-        TryNewListArc, //
+        ListLinks, //
     },
     new_condvar,
     new_delayed_work,
@@ -183,8 +181,8 @@ pub trait Backend: Sized + Send + Unpin + 'static {
     /// to get out.
     fn unblock(&mut self, _queue: &Arc<JobQueue<Self>>) {}
 
-    /// Looks how far the hardware has got, in case that it has not said so. This is called before
-    /// a job is taken to be late.
+    /// Looks how far the hardware has got, in case that it has not said so. This is called whenever
+    /// something is done about the queue, and before a job is taken to be late.
     fn look(&mut self) {}
 
     /// Returns whether the hardware is done with a job that it has.
@@ -316,12 +314,25 @@ impl_has_delayed_work! {
     impl{T: Backend} HasDelayedWork<Self, 1> for JobQueue<T> { self.timer }
 }
 
-impl_list_arc_safe! {
-    impl{T: Backend} ListArcSafe<0> for JobQueue<T> {
-        tracked_by set_tracker: AtomicTracker<0>;
-    }
-    impl{T: Backend} ListArcSafe<1> for JobQueue<T> {
-        tracked_by wait_tracker: AtomicTracker<1>;
+#[allow(clippy::undocumented_unsafe_blocks)] // By the macro.
+mod trackers {
+    use super::{
+        Backend,
+        JobQueue, //
+    };
+    use crate::list::{
+        impl_list_arc_safe,
+        AtomicTracker,
+        TryNewListArc, //
+    };
+
+    impl_list_arc_safe! {
+        impl{T: Backend} ListArcSafe<0> for JobQueue<T> {
+            tracked_by set_tracker: AtomicTracker<0>;
+        }
+        impl{T: Backend} ListArcSafe<1> for JobQueue<T> {
+            tracked_by wait_tracker: AtomicTracker<1>;
+        }
     }
 }
 
@@ -482,6 +493,7 @@ impl<T: Backend> JobQueue<T> {
         let section = SignallingSection::enter();
         let mut inner = self.inner.lock();
         let ret = f(&mut inner);
+        inner.backend.look();
         inner.retire();
         if inner.dead.is_some() {
             inner.cancel(self, ECANCELED);

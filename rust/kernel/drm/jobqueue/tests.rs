@@ -249,7 +249,7 @@ fn soon(condition: impl Fn() -> bool) -> bool {
 const NEVER: u32 = 1_000_000;
 
 #[macros::kunit_tests(rust_drm_jobqueue)]
-mod tests {
+mod cases {
     use super::*;
 
     #[test]
