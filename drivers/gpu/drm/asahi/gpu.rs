@@ -763,9 +763,7 @@ impl Gpu {
             channel::poll_sleep(start);
         }
 
-        // CAST: Events have the low half of the count.
-        self.halts
-            .store(fw_read!(status, .halt_count) as u32, Relaxed);
+        self.halts.store(fw_read!(status, .halt_count), Relaxed);
         fw_write!(status, .halted, 0);
         kernel::sync::barrier::dma_mb(kernel::sync::barrier::Write);
         fw_write!(status, .resume, 1);

@@ -272,28 +272,19 @@ impl WorkQueue {
         Ok(())
     }
 
-    /// Looks at the stamp, in case that the firmware has not told about it.
-    pub(crate) fn look(&mut self) {
-        if let Some((slot, stamp)) = self.event.as_ref().map(|e| (e.slot(), e.stamp())) {
-            self.set_stamp(slot, stamp);
-        }
-    }
-
-    /// Takes note of a stamp that the firmware has written.
+    /// Looks how far the firmware has got.
     ///
-    /// Returns whether it is news. A value that no command has is none; it comes from the firmware,
-    /// so it may be anything.
-    pub(crate) fn set_stamp(&mut self, slot: u32, stamp: u32) -> bool {
-        let ours = self
-            .event
-            .as_ref()
-            .is_some_and(|event| event.slot() == slot);
-        let step = stamp.wrapping_sub(self.stamp);
-        if !ours || step == 0 || step > self.assigned.wrapping_sub(self.stamp) {
-            return false;
+    /// A stamp with a value that no command under way has changes nothing; it comes from the
+    /// firmware, so it may be anything.
+    pub(crate) fn look(&mut self) {
+        let Some(event) = self.event.as_ref() else {
+            return;
+        };
+        let stamp = event.stamp();
+
+        if stamp.wrapping_sub(self.stamp) <= self.assigned.wrapping_sub(self.stamp) {
+            self.stamp = stamp;
         }
-        self.stamp = stamp;
-        true
     }
 
     /// Returns whether what a job has in the queue is done.

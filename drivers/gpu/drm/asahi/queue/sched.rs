@@ -327,15 +327,6 @@ impl Backend for Hardware {
     }
 }
 
-/// The stamp of a queue's event slot has this value.
-pub(crate) fn progress(queue: &Arc<Scheduler>, slot: u32, stamp: u32) {
-    queue.update(|jobs| {
-        for queue in &mut jobs.backend().memory.queues {
-            queue.set_stamp(slot, stamp);
-        }
-    });
-}
-
 /// Work of a queue's event slot has failed, up to a stamp value.
 ///
 /// If the firmware is to go on with the work queue after an error of its channel, that is returned.
