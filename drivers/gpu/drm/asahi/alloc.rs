@@ -485,7 +485,7 @@ impl UserHeaps {
         const PRIVATE_BLOCK: usize = 64 << 10;
 
         let size = range.end.checked_sub(range.start).ok_or(EINVAL)?;
-        let part = |eighths: u64| range.start + (size / 8 * eighths & !PAGE_MASK);
+        let part = |eighths: u64| range.start + ((size / 8 * eighths) & !PAGE_MASK);
         let (shared, tiler) = (part(1), part(4));
         let private = prot::GPU_FW_PRIV_RW;
 

@@ -235,6 +235,10 @@ impl Compute {
 }
 
 /// A hardware command.
+///
+/// There are at most [`MAX_COMMANDS`] at a time, in one allocation, so that it does not matter that
+/// one kind is larger than the other.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Command {
     /// It runs on the render subqueue.
     Render(Render),

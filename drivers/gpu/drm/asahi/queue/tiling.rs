@@ -122,7 +122,7 @@ impl Tiling {
 
     /// The value of the register TE_SCREEN.
     pub(crate) fn te_screen(&self) -> u32 {
-        (self.tiles_y - 1) << 12 | (self.tiles_x - 1)
+        ((self.tiles_y - 1) << 12) | (self.tiles_x - 1)
     }
 
     /// What the fragment units are told of the distance between two macrotiles.
@@ -133,7 +133,7 @@ impl Tiling {
     /// What the tiler is told.
     pub(crate) fn parameters(&self, cmd: &Render) -> TilingParameters {
         // The ends of the first three macrotiles.
-        let mtiles = |size: u32| 3 * size | (2 * size) << 9 | size << 18;
+        let mtiles = |size: u32| (3 * size) | ((2 * size) << 9) | (size << 18);
 
         TilingParameters {
             rgn_size: self.rgn_size,
