@@ -55,7 +55,8 @@ use crate::{
         },
         sequence::{
             at,
-            BuiltSequence, //
+            BuiltSequence,
+            TimeFields, //
         }, //
     },
     sequence_write, //
@@ -230,24 +231,12 @@ impl Context<'_> {
 
     /// What takes the timestamps of start and end.
     fn times(&self, run: u64) -> [Timestamp; 2] {
-        let pointers = offset_of!(RunCompute, timestamp_pointers);
-
-        [
-            (
-                header::TIMESTAMP_START,
-                offset_of!(TimestampPointers, start),
-            ),
-            (header::TIMESTAMP_END, offset_of!(TimestampPointers, end)),
-        ]
-        .map(|(header, pointer)| Timestamp {
-            header,
-            command_time: at(run, offset_of!(RunCompute, command_time)),
-            ts_pointers: at(run, pointers),
-            update_ts: at(run, pointers + pointer),
-            work_queue: self.compute_info.into(),
-            user_ts_pointers: at(run, offset_of!(RunCompute, user_timestamp_pointers)),
-            unk_ts: at(run, offset_of!(RunCompute, context_store_req)),
-            ..Default::default()
-        })
+        TimeFields {
+            command_time: offset_of!(RunCompute, command_time),
+            pointers: offset_of!(RunCompute, timestamp_pointers),
+            user_pointers: offset_of!(RunCompute, user_timestamp_pointers),
+            unk_ts: offset_of!(RunCompute, context_store_req),
+        }
+        .operations(run, self.compute_info)
     }
 }

@@ -4,6 +4,8 @@
 //!
 //! Their operations point to fields of the command that they belong to, and to much else.
 
+use core::mem::offset_of;
+
 use kernel::{
     prelude::*,
     transmute::FromBytes, //
@@ -12,6 +14,7 @@ use kernel::{
 use crate::{
     alloc::Heap,
     fw::{
+        job::TimestampPointers,
         microseq::{
             header,
             Sequence,
@@ -23,6 +26,39 @@ use crate::{
     fw_write,
     object::GpuObject, //
 };
+
+/// Where a command has what taking its timestamps needs.
+pub(crate) struct TimeFields {
+    pub(crate) command_time: usize,
+    /// Of the [`TimestampPointers`].
+    pub(crate) pointers: usize,
+    /// Of those for user space.
+    pub(crate) user_pointers: usize,
+    pub(crate) unk_ts: usize,
+}
+
+impl TimeFields {
+    /// Makes what takes the timestamps of the start and the end of the command at `run`.
+    pub(crate) fn operations(&self, run: u64, work_queue: u64) -> [Timestamp; 2] {
+        [
+            (
+                header::TIMESTAMP_START,
+                offset_of!(TimestampPointers, start),
+            ),
+            (header::TIMESTAMP_END, offset_of!(TimestampPointers, end)),
+        ]
+        .map(|(header, pointer)| Timestamp {
+            header,
+            command_time: at(run, self.command_time),
+            ts_pointers: at(run, self.pointers),
+            update_ts: at(run, self.pointers + pointer),
+            work_queue: work_queue.into(),
+            user_ts_pointers: at(run, self.user_pointers),
+            unk_ts: at(run, self.unk_ts),
+            ..Default::default()
+        })
+    }
+}
 
 /// A microsequence, with timestamps for user space or without.
 pub(crate) enum BuiltSequence<S, F> {

@@ -39,7 +39,8 @@ use crate::{
         place::UserTimestamps,
         sequence::{
             at,
-            BuiltSequence, //
+            BuiltSequence,
+            TimeFields, //
         },
         tiling, //
     },
@@ -226,25 +227,13 @@ impl Builder<'_> {
 
     /// What takes the timestamps of start and end.
     fn vertex_times(&self, run: u64) -> [Timestamp; 2] {
-        let pointers = offset_of!(RunVertex, timestamp_pointers);
-
-        [
-            (
-                header::TIMESTAMP_START,
-                offset_of!(TimestampPointers, start),
-            ),
-            (header::TIMESTAMP_END, offset_of!(TimestampPointers, end)),
-        ]
-        .map(|(header, pointer)| Timestamp {
-            header,
-            command_time: at(run, offset_of!(RunVertex, command_time)),
-            ts_pointers: at(run, pointers),
-            update_ts: at(run, pointers + pointer),
-            work_queue: self.context.vertex_info.into(),
-            user_ts_pointers: at(run, offset_of!(RunVertex, user_timestamp_pointers)),
-            unk_ts: at(run, offset_of!(RunVertex, unk_ts)),
-            ..Default::default()
-        })
+        TimeFields {
+            command_time: offset_of!(RunVertex, command_time),
+            pointers: offset_of!(RunVertex, timestamp_pointers),
+            user_pointers: offset_of!(RunVertex, user_timestamp_pointers),
+            unk_ts: offset_of!(RunVertex, unk_ts),
+        }
+        .operations(run, self.context.vertex_info)
     }
 }
 
