@@ -161,8 +161,8 @@ pub trait Backend: Sized + Send + Unpin + 'static {
     /// more.
     const MOST: u32;
 
-    /// Returns where work is done that fences wait for. It has to be a workqueue that makes progress
-    /// without memory.
+    /// Returns where work is done that fences wait for. It has to be a workqueue that makes
+    /// progress without memory.
     fn workqueue() -> &'static Queue;
 
     /// Returns where jobs and queues are dropped that are done.

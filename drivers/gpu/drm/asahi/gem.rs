@@ -41,8 +41,8 @@ use crate::{
 const WRITEBACK: u32 = uapi::drm_asahi_gem_flags_DRM_ASAHI_GEM_WRITEBACK;
 const VM_PRIVATE: u32 = uapi::drm_asahi_gem_flags_DRM_ASAHI_GEM_VM_PRIVATE;
 
-/// The largest size of an object: that of a VM's addresses. More could not be mapped, and the C side
-/// counts pages and bytes in types with a sign.
+/// The largest size of an object: that of a VM's addresses. More could not be mapped, and the C
+/// side counts pages and bytes in types with a sign.
 const MAX_SIZE: u64 = 1 << 39;
 
 /// A buffer object.

@@ -111,7 +111,8 @@ impl<T: DriverGpuVm> LockedResvs<'_, T> {
 
 impl<T: DriverGpuVm> Drop for LockedResvs<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the locks are held, by this thread as `Self` is not `Send`.
+        // SAFETY: By the type invariants the locks are held, by this thread as `Self` is not
+        // `Send`.
         unsafe { bindings::drm_exec_fini(&raw mut (*self.exec.get()).exec) };
     }
 }

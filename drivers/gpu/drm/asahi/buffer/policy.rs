@@ -90,8 +90,8 @@ impl Policy {
         wanted.max(min)
     }
 
-    /// Returns how many blocks a heap of `blocks` should have instead, if it should be replaced, for
-    /// a render that needs `min` blocks.
+    /// Returns how many blocks a heap of `blocks` should have instead, if it should be replaced,
+    /// for a render that needs `min` blocks.
     pub(super) fn shrink(&mut self, blocks: u32, min: u32) -> Option<u32> {
         let used = self.enough();
         let enough = used.max(INITIAL_BLOCKS).max(min);

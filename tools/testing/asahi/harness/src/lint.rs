@@ -41,11 +41,12 @@ const TOOLS_LICENCE: &str = "MIT OR Apache-2.0";
 
 /// What cannot or need not carry a licence line: licences, lists, data and what Cargo writes; mails'
 /// contents are under the licences of the files that they change.
-const UNLICENSED: [&str; 8] = [
+const UNLICENSED: [&str; 9] = [
     "LICENSES/",
     "MAINTAINERS",
     ".patch",
     ".txt",
+    ".json",
     "Cargo.lock",
     ".gitignore",
     ".clang-format",
