@@ -44,7 +44,8 @@ struct RxRing<M, const RINGS: usize> {
     /// Messages of one ring.
     size: u32,
     rptr: [u32; RINGS],
-    /// The firmware wrote nonsense, so nothing more is read.
+    /// The firmware's write pointer is nonsense, which has been said. Nothing is read until it is
+    /// not any more.
     broken: bool,
 }
 
@@ -69,10 +70,6 @@ impl<M: FromBytes, const RINGS: usize> RxRing<M, RINGS> {
 
     /// Takes the next message of a ring.
     fn next(&mut self, dev: &Device, ring: usize) -> Result<Option<M>> {
-        if self.broken {
-            return Ok(None);
-        }
-
         let state = self.states.ptr(ring)?;
         let rptr = self.rptr.get_mut(ring).ok_or(ERANGE)?;
         // SAFETY: The pointer is to a field of an element of the array, and aligned.
@@ -82,16 +79,19 @@ impl<M: FromBytes, const RINGS: usize> RxRing<M, RINGS> {
             return Ok(None);
         }
         if wptr >= self.size {
-            dev_err!(
-                dev,
-                "the firmware's write pointer {} of channel {} is not below {}\n",
-                wptr,
-                self.name,
-                self.size
-            );
+            if !self.broken {
+                dev_err!(
+                    dev,
+                    "the firmware's write pointer {} of channel {} is not below {}\n",
+                    wptr,
+                    self.name,
+                    self.size
+                );
+            }
             self.broken = true;
             return Err(EIO);
         }
+        self.broken = false;
 
         // The message comes before the pointer to it.
         barrier::dma_mb(barrier::Read);
