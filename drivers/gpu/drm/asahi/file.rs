@@ -177,8 +177,8 @@ impl File {
     /// VM_BIND: changes what is mapped where.
     ///
     /// The operations are done in order. When one fails, those before it have been done, it has
-    /// done nothing, and those behind it have not been begun. That is also so when a signal interrupts
-    /// one; the array can be done again from its start then, with the same outcome.
+    /// done nothing, and those behind it have not been begun. That is also so when a signal
+    /// interrupts one; the array can be done again from its start then, with the same outcome.
     pub(crate) fn vm_bind(
         ddev: &AsahiDevice<Registered>,
         reg: &AsahiRegData<'_>,
