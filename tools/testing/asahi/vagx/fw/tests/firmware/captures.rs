@@ -3,20 +3,31 @@
 //! Captured jobs: what is in the files, and running them again.
 
 use std::fs;
+use std::path::Path;
 
 use vagx_fw::{Capture, ReplayOptions, ReplayReport, replay};
 
 use crate::common::{Driver, FakeGpu, Machine, config};
 
-#[test]
-fn a_captured_job_runs_again() {
-    let dir = tempfile::tempdir().unwrap();
+/// A machine that has booted and keeps its jobs in a folder.
+fn capturing(dir: &Path) -> (Machine, Driver) {
     let mut machine = Machine::new();
     let mut driver = Driver::new(&machine);
     let mut cfg = config(&machine.gpu);
-    cfg.capture = Some(Capture::create(dir.path(), &cfg).unwrap());
+    cfg.capture = Some(Capture::create(dir, &cfg).unwrap());
     machine.start(cfg);
     driver.boot(&machine);
+    (machine, driver)
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_captured_job_runs_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut machine, mut driver) = capturing(dir.path());
     driver.client(1);
     let mut q = driver.queue(3);
     for value in [0x11, 0x22] {
@@ -26,9 +37,7 @@ fn a_captured_job_runs_again() {
     machine.fw.take().unwrap().stop();
     machine.assert_clean();
 
-    let read = |name: &str| -> serde_json::Value {
-        serde_json::from_slice(&fs::read(dir.path().join(name)).unwrap()).unwrap()
-    };
+    let read = |name| json(&dir.path().join(name));
     let index = read("index.json");
     assert_eq!(index["page_size"], 16384);
     assert_eq!(index["jobs"].as_array().unwrap().len(), 2);
@@ -77,12 +86,7 @@ fn a_captured_job_runs_again() {
 #[test]
 fn a_replay_says_what_differs() {
     let dir = tempfile::tempdir().unwrap();
-    let mut machine = Machine::new();
-    let mut driver = Driver::new(&machine);
-    let mut cfg = config(&machine.gpu);
-    cfg.capture = Some(Capture::create(dir.path(), &cfg).unwrap());
-    machine.start(cfg);
-    driver.boot(&machine);
+    let (mut machine, mut driver) = capturing(dir.path());
     driver.client(1);
     let mut q = driver.queue(3);
     let job = driver.submit(&machine, &mut q, 1, 0x11);
@@ -91,9 +95,9 @@ fn a_replay_says_what_differs() {
 
     // As if the captured GPU had left a zero.
     let path = dir.path().join("job-000001.json");
-    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    json["changed"] = serde_json::json!([]);
-    fs::write(&path, json.to_string()).unwrap();
+    let mut job = json(&path);
+    job["changed"] = serde_json::json!([]);
+    fs::write(&path, job.to_string()).unwrap();
     let mut out = Vec::new();
     let options = ReplayOptions::default();
     let report = replay(dir.path(), &FakeGpu::default(), &options, &mut out).unwrap();
@@ -118,12 +122,7 @@ fn what_is_not_a_capture_is_refused() {
 #[test]
 fn a_captured_render_runs_again() {
     let dir = tempfile::tempdir().unwrap();
-    let mut machine = Machine::new();
-    let mut driver = Driver::new(&machine);
-    let mut cfg = config(&machine.gpu);
-    cfg.capture = Some(Capture::create(dir.path(), &cfg).unwrap());
-    machine.start(cfg);
-    driver.boot(&machine);
+    let (mut machine, mut driver) = capturing(dir.path());
     let mut q = driver.render_queue(1, 40, 9, 8);
     driver.bind_buffer(&mut q);
     let render = driver.submit_render(&machine, &mut q, 3);
@@ -131,9 +130,7 @@ fn a_captured_render_runs_again() {
     machine.fw.take().unwrap().stop();
     machine.assert_clean();
 
-    let read = |name: &str| -> serde_json::Value {
-        serde_json::from_slice(&fs::read(dir.path().join(name)).unwrap()).unwrap()
-    };
+    let read = |name| json(&dir.path().join(name));
     let (vertex, fragment) = (read("job-000001.json"), read("job-000002.json"));
     assert_eq!(
         (&vertex["pipe"], &fragment["pipe"]),
