@@ -4,6 +4,8 @@
 //!
 //! Layouts: m1n1, proxyclient/m1n1/fw/agx/{cmdqueue,microsequence}.py.
 
+use core::mem::offset_of;
+
 use crate::{
     fw_struct,
     queue::cmdbuf, //
@@ -63,6 +65,16 @@ fw_struct! {
     pub(crate) struct JobTimestamps: 0x10 {
         pub(crate) start: u64,
         pub(crate) end: u64,
+    }
+}
+
+impl TimestampPointers {
+    /// Returns pointers to the [`JobTimestamps`] at an address.
+    pub(crate) fn to(va: u64) -> Self {
+        Self {
+            start: (va + offset_of!(JobTimestamps, start) as u64).into(),
+            end: (va + offset_of!(JobTimestamps, end) as u64).into(),
+        }
     }
 }
 

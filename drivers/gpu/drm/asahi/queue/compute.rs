@@ -126,10 +126,7 @@ impl Context<'_> {
             let mut run = self.run_compute(cmd, ordinal, preempt.gpu_va(), preempt1_size as u64);
             run.microsequence = built.gpu_va().into();
             run.microsequence_size = built.size();
-            run.timestamp_pointers = TimestampPointers {
-                start: timestamps.field_va(offset_of!(JobTimestamps, start)).into(),
-                end: timestamps.field_va(offset_of!(JobTimestamps, end)).into(),
-            };
+            run.timestamp_pointers = TimestampPointers::to(timestamps.gpu_va());
             run.user_timestamp_pointers = user_timestamps.pointers();
             sequence = Some(built);
             Ok(run)

@@ -25,7 +25,6 @@ use crate::{
         job::{
             Attachments,
             JobMeta,
-            JobTimestamps,
             RenderTimestamps,
             TimestampPointers, //
         },
@@ -117,10 +116,7 @@ impl Builder<'_> {
         fw_write!(
             run,
             .timestamp_pointers,
-            TimestampPointers {
-                start: self.fragment_time(offset_of!(JobTimestamps, start)).into(),
-                end: self.fragment_time(offset_of!(JobTimestamps, end)).into(),
-            }
+            TimestampPointers::to(self.timestamps.field_va(offset_of!(RenderTimestamps, fragment)))
         );
         fw_write!(run, .user_timestamp_pointers, timestamps.pointers());
         fw_write!(run, .client_sequence, self.client_sequence());
@@ -131,12 +127,6 @@ impl Builder<'_> {
             meta,
             _timestamps: timestamps,
         })
-    }
-
-    /// The address of one of the firmware's own timestamps.
-    fn fragment_time(&self, offset: usize) -> u64 {
-        self.timestamps
-            .field_va(offset_of!(RenderTimestamps, fragment) + offset)
     }
 
     fn aux_fb_info(&self) -> AuxFbInfo {

@@ -15,7 +15,6 @@ use crate::{
         job::{
             Attachments,
             JobMeta,
-            JobTimestamps,
             RenderTimestamps,
             TimestampPointers, //
         },
@@ -110,10 +109,7 @@ impl Builder<'_> {
         fw_write!(
             run,
             .timestamp_pointers,
-            TimestampPointers {
-                start: self.vertex_time(offset_of!(JobTimestamps, start)).into(),
-                end: self.vertex_time(offset_of!(JobTimestamps, end)).into(),
-            }
+            TimestampPointers::to(self.timestamps.field_va(offset_of!(RenderTimestamps, vertex)))
         );
         fw_write!(run, .user_timestamp_pointers, timestamps.pointers());
         fw_write!(run, .client_sequence, self.client_sequence());
@@ -124,12 +120,6 @@ impl Builder<'_> {
             meta,
             _timestamps: timestamps,
         })
-    }
-
-    /// The address of one of the firmware's own timestamps.
-    fn vertex_time(&self, offset: usize) -> u64 {
-        self.timestamps
-            .field_va(offset_of!(RenderTimestamps, vertex) + offset)
     }
 
     #[inline(never)]
