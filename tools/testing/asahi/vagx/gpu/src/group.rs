@@ -8,9 +8,8 @@
 use crate::cache::Program;
 use crate::exec::{Context, Cpu, LOCAL_SIZE, Launch, Outcome, Simd};
 use crate::memory::{Access, GpuMemory, Memory};
+use crate::parallel::{self, Plan, Stop};
 use crate::{GpuConfig, GpuFault, JobError, Observer, Stats, Unit};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 
 /// Below so many SIMD-groups per worker, starting it takes longer than it saves.
 const WORTH_A_WORKER: u64 = 32;
@@ -41,13 +40,6 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What workers have in common.
-struct Shared {
-    next: AtomicU64,
-    stop: AtomicBool,
-    result: Mutex<(Stats, Option<JobError>)>,
-}
-
 /// Runs all workgroups of a grid.
 pub(crate) fn run(grid: &Grid<'_>) -> Result<Stats, JobError> {
     let launch = grid.launch;
@@ -58,72 +50,30 @@ pub(crate) fn run(grid: &Grid<'_>) -> Result<Stats, JobError> {
         .saturating_mul(groups[2]);
     let threads: u32 = launch.local.iter().product();
     let simds = u64::from(threads.div_ceil(32));
-    let most = match grid.config.threads {
-        0 => std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
-        n => n as u64,
-    };
-    let worth = total.saturating_mul(simds) / WORTH_A_WORKER;
-    let workers = most.min(total).min(worth).max(1);
-    // Few enough that all workers end at about the same time, many enough that they do not fight for the counter.
-    let chunk = (total / workers / 16).clamp(1, 64);
-    let shared = Shared {
-        next: AtomicU64::new(0),
-        stop: AtomicBool::new(false),
-        result: Mutex::default(),
-    };
-    let work = |worker: u64| {
-        let core = (worker % u64::from(grid.config.cores.max(1))) as u32;
-        let mut worker = Worker {
-            grid,
-            context: Context::new(launch, grid.space, core),
-            simds: (0..simds).map(|_| Simd::new()).collect(),
-        };
-        let mut error = None;
-        'all: loop {
-            let start = shared.next.fetch_add(chunk, Relaxed);
-            for index in start..start.saturating_add(chunk).min(total) {
-                if shared.stop.load(Relaxed) {
-                    break 'all;
-                }
-                let (row, x) = (index / groups[0], index % groups[0]);
-                let group = [x as u32, (row % groups[1]) as u32, (row / groups[1]) as u32];
-                if let Err(why) = worker.workgroup(group, &shared.stop) {
-                    shared.stop.store(true, Relaxed);
-                    error = Some(why);
-                    break 'all;
-                }
+    let plan = Plan::new(grid.config, total, WORTH_A_WORKER.div_ceil(simds.max(1)));
+    let workers = parallel::run(
+        plan,
+        grid.observer,
+        |number| {
+            let core = (number % u64::from(grid.config.cores.max(1))) as u32;
+            Worker {
+                grid,
+                context: Context::new(launch, grid.space, core),
+                simds: (0..simds).map(|_| Simd::new()).collect(),
             }
-            if start.saturating_add(chunk) >= total {
-                break;
-            }
-            if grid.observer.cancelled() {
-                shared.stop.store(true, Relaxed);
-                error = Some(JobError::Cancelled);
-                break;
-            }
-        }
-        let mut result = shared.result.lock().unwrap_or_else(PoisonError::into_inner);
-        result.0.add(&worker.context.stats);
-        if result.1.is_none() {
-            result.1 = error;
-        }
-    };
-    if workers == 1 {
-        work(0);
-    } else {
-        std::thread::scope(|scope| {
-            for worker in 1..workers {
-                let work = &work;
-                scope.spawn(move || work(worker));
-            }
-            work(0);
-        });
+        },
+        |worker, index, stop| {
+            let (row, x) = (index / groups[0], index % groups[0]);
+            let group = [x as u32, (row % groups[1]) as u32, (row / groups[1]) as u32];
+            worker.workgroup(group, stop)
+        },
+        |worker| worker.context.stats,
+    )?;
+    let mut stats = Stats::default();
+    for worker in &workers {
+        stats.add(worker);
     }
-    let (stats, error) = shared
-        .result
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    error.map_or(Ok(stats), Err)
+    Ok(stats)
 }
 
 struct Worker<'a> {
@@ -140,7 +90,7 @@ enum State {
 }
 
 impl Worker<'_> {
-    fn workgroup(&mut self, group: [u32; 3], stop: &AtomicBool) -> Result<(), JobError> {
+    fn workgroup(&mut self, group: [u32; 3], stop: Stop<'_>) -> Result<(), JobError> {
         let program = self.grid.program;
         self.context.stats.groups += 1;
         let shared = self.grid.shared.min(LOCAL_SIZE);
@@ -165,14 +115,7 @@ impl Worker<'_> {
                             left -= 1;
                         }
                         Outcome::Barrier => *state = State::Waiting,
-                        Outcome::Paused => {
-                            if self.grid.observer.cancelled() {
-                                return Err(JobError::Cancelled);
-                            }
-                            if stop.load(Relaxed) {
-                                return Ok(());
-                            }
-                        }
+                        Outcome::Paused => stop.ask()?,
                         outcome => return Err(error(outcome, simd, program, &self.context)),
                     }
                 }

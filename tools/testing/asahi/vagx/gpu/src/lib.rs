@@ -15,6 +15,7 @@ mod group;
 pub mod isa;
 mod lower;
 mod memory;
+mod parallel;
 mod render;
 mod uop;
 mod usc;
