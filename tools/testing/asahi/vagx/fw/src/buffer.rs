@@ -15,9 +15,9 @@ mod grow;
 mod list;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use vagx_gpu::VertexJob;
+use vagx_gpu::{Geometry, VertexJob};
 
 use crate::command::{Context, check_gpu};
 use crate::fragment::FragmentWork;
@@ -92,6 +92,8 @@ struct Scene {
     pages: Vec<u32>,
     partial_renders: u32,
     vertex: VertexJob,
+    /// What the vertex command made, once it has run.
+    geometry: Option<Arc<Geometry>>,
 }
 
 /// Context and address of the tiler's lists, which name a scene.
@@ -241,6 +243,7 @@ impl Buffers {
                 pages: Vec::new(),
                 partial_renders: 0,
                 vertex: work.job.clone(),
+                geometry: None,
             },
         );
         Ok(())
@@ -296,6 +299,21 @@ impl Buffers {
         }
         state.check_pages(cx.mem, scene);
         Ok((scene.vertex.clone(), scene.partial_renders))
+    }
+
+    /// Keeps what the vertex half of a render made until the fragment half needs it.
+    pub(crate) fn keep(&self, job: &VertexJob, geometry: Arc<Geometry>) {
+        let key = (job.vm_slot as u8, job.tilemap);
+        if let Some(scene) = self.state().scenes.get_mut(&key) {
+            scene.geometry = Some(geometry);
+        }
+    }
+
+    /// What the vertex half of a render made; nothing if it did not come to its end.
+    pub(crate) fn kept(&self, job: &VertexJob) -> Arc<Geometry> {
+        let state = self.state();
+        let scene = state.scenes.get(&(job.vm_slot as u8, job.tilemap));
+        scene.and_then(|s| s.geometry.clone()).unwrap_or_default()
     }
 
     /// A fragment command is over, however: the pages of its scene are free again.

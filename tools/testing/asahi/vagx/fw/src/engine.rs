@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use vagx_gpu::{ComputeJob, RenderJob, Rendered, VertexJob, VertexStats, Witness};
+use vagx_gpu::{ComputeJob, Geometry, RenderJob, Rendered, VertexJob, Witness};
 use vagx_uat::{Access, Agent, Fault, PAGE_SIZE, Uat, canonical};
 
 use crate::control::JobControl;
@@ -95,13 +95,14 @@ pub trait Engine: Send + Sync {
         mem: &dyn ContextMemory,
         job: &VertexJob,
         control: &JobControl,
-    ) -> Result<VertexStats, JobError>;
+    ) -> Result<Geometry, JobError>;
 
-    /// Runs the fragment half of a render, likewise.
+    /// Runs the fragment half of a render, likewise, on what the vertex half has left.
     fn run_fragment(
         &self,
         mem: &dyn ContextMemory,
         job: &RenderJob,
+        geometry: &Geometry,
         control: &JobControl,
     ) -> Result<Rendered, JobError>;
 }

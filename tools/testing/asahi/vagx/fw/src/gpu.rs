@@ -5,8 +5,8 @@
 use std::ptr::NonNull;
 
 use vagx_gpu::{
-    ComputeJob, Gpu, GpuConfig, GpuMemory, LaunchInfo, Observer, RenderJob, Rendered, Stats, Unit,
-    Unmapped, VertexJob, VertexStats, Witness,
+    ComputeJob, Geometry, Gpu, GpuConfig, GpuMemory, LaunchInfo, Observer, RenderJob, Rendered,
+    Stats, Unit, Unmapped, VertexJob, Witness,
 };
 use vagx_trace::{Arg, Trace};
 use vagx_uat::Access;
@@ -105,7 +105,7 @@ impl Engine for GpuEngine {
         mem: &dyn ContextMemory,
         job: &VertexJob,
         control: &JobControl,
-    ) -> Result<VertexStats, JobError> {
+    ) -> Result<Geometry, JobError> {
         self.hard
             .run_vertex(&Memory(mem), job, &self.watch(control))
             .map_err(translated)
@@ -115,10 +115,11 @@ impl Engine for GpuEngine {
         &self,
         mem: &dyn ContextMemory,
         job: &RenderJob,
+        geometry: &Geometry,
         control: &JobControl,
     ) -> Result<Rendered, JobError> {
         self.hard
-            .run_fragment(&Memory(mem), job, &self.watch(control))
+            .run_fragment(&Memory(mem), job, geometry, &self.watch(control))
             .map_err(translated)
     }
 }

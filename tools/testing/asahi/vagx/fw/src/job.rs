@@ -2,12 +2,12 @@
 
 //! Running a command: its microsequence, and the GPU's part of it.
 
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vagx_gpu::{Rendered, VertexStats};
+use vagx_gpu::{Geometry, Rendered, VertexStats};
 use vagx_trace::Span;
 use vagx_uat::{Access, Agent, Reason};
 
@@ -213,7 +213,13 @@ impl<'a> Run<'a> {
         }
         match result {
             Ok(Output::Compute) => Ok(End::Done),
-            Ok(Output::Vertex(stats)) => self.fill(&stats),
+            Ok(Output::Vertex(geometry)) => {
+                let stats = geometry.stats;
+                if let GpuJob::Vertex(job) = &self.job {
+                    self.core.buffers.keep(job, Arc::new(geometry));
+                }
+                self.fill(&stats)
+            }
             Ok(Output::Fragment(rendered)) => {
                 self.tell_rendered(&rendered);
                 Ok(End::Done)
@@ -297,7 +303,8 @@ impl<'a> Run<'a> {
                     tell_stats(&mut span, &stats);
                     Output::Compute
                 }),
-            GpuJob::Vertex(job) => engine.run_vertex(&memory, job, control).map(|stats| {
+            GpuJob::Vertex(job) => engine.run_vertex(&memory, job, control).map(|geometry| {
+                let stats = geometry.stats;
                 for (name, value) in [
                     ("blocks", stats.blocks),
                     ("draws", stats.draws),
@@ -305,10 +312,10 @@ impl<'a> Run<'a> {
                 ] {
                     span.arg(name, i64::try_from(value).unwrap_or(i64::MAX));
                 }
-                Output::Vertex(stats)
+                Output::Vertex(geometry)
             }),
             GpuJob::Fragment(job) => engine
-                .run_fragment(&memory, job, control)
+                .run_fragment(&memory, job, &core.buffers.kept(&job.vertex), control)
                 .map(Output::Fragment),
         };
         drop(span);
@@ -449,7 +456,7 @@ impl<'a> Run<'a> {
 /// What the GPU made of a job.
 enum Output {
     Compute,
-    Vertex(VertexStats),
+    Vertex(Geometry),
     Fragment(Rendered),
 }
 

@@ -49,7 +49,9 @@ mod worker;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use vagx_gpu::{ComputeJob, FragmentJob, RenderJob, Rendered, VertexJob, VertexStats};
+pub use vagx_gpu::{
+    ComputeJob, FragmentJob, Geometry, RenderJob, Rendered, VertexJob, VertexStats,
+};
 use vagx_trace::{Level, Trace};
 use vagx_uat::{PhysMem, Uat};
 

@@ -169,9 +169,11 @@ fn run(
             .map(|stats| format!("{stats:?}")),
         GpuJob::Vertex(job) => engine
             .run_vertex(&memory, job, &never)
-            .map(|stats| format!("{stats:?}")),
+            .map(|geometry| format!("{:?}", geometry.stats)),
+        // What the vertex half made is not in memory, so it is made again.
         GpuJob::Fragment(job) => engine
-            .run_fragment(&memory, job, &never)
+            .run_vertex(&memory, &job.vertex, &never)
+            .and_then(|geometry| engine.run_fragment(&memory, job, &geometry, &never))
             .map(|rendered| format!("{rendered:?}")),
     };
     match result {

@@ -11,6 +11,7 @@
 mod cache;
 mod cdm;
 mod exec;
+pub mod geometry;
 mod group;
 pub mod isa;
 mod lower;
@@ -22,6 +23,7 @@ mod usc;
 mod vdm;
 
 pub use cdm::{ComputeJob, LaunchInfo};
+pub use geometry::Geometry;
 pub use memory::{Access, GpuMemory, PAGE_SIZE, Unmapped, Witness};
 pub use render::{FragmentJob, RenderJob, Rendered, TileProgram, VertexJob, ZlsBuffer};
 pub use vdm::VertexStats;
@@ -177,13 +179,14 @@ impl Gpu {
         cdm::run(&self.config, &self.cache, memory, job, observer)
     }
 
-    /// Runs the vertex half of a render: reads its control stream to the end.
+    /// Runs the vertex half of a render: reads its control stream to the end. What it makes is for
+    /// [`Gpu::run_fragment`]; memory holds nothing of it.
     pub fn run_vertex(
         &self,
         memory: &dyn GpuMemory,
         job: &VertexJob,
         observer: &dyn Observer,
-    ) -> Result<VertexStats, JobError> {
+    ) -> Result<Geometry, JobError> {
         vdm::run(memory, job, observer)
     }
 
@@ -193,6 +196,7 @@ impl Gpu {
         &self,
         _memory: &dyn GpuMemory,
         _job: &RenderJob,
+        _geometry: &Geometry,
         observer: &dyn Observer,
     ) -> Result<Rendered, JobError> {
         if observer.cancelled() {

@@ -5,6 +5,7 @@
 //! No shader runs here. The stream is read to its end as hardware would read it, which tells how much there is to
 //! draw and finds what is not mapped.
 
+use crate::geometry::Geometry;
 use crate::memory::{Access, GpuMemory, Memory};
 use crate::render::VertexJob;
 use crate::{GpuFault, JobError, Observer, Unit, Unsupported};
@@ -37,14 +38,17 @@ pub(crate) fn run(
     space: &dyn GpuMemory,
     job: &VertexJob,
     observer: &dyn Observer,
-) -> Result<VertexStats, JobError> {
+) -> Result<Geometry, JobError> {
     let mut vdm = Vdm {
         observer,
         memory: Memory::new(space),
         stats: VertexStats::default(),
     };
     vdm.stream(job.vdm_ctrl_stream_base)?;
-    Ok(vdm.stats)
+    Ok(Geometry {
+        stats: vdm.stats,
+        draws: Vec::new(),
+    })
 }
 
 impl Vdm<'_> {

@@ -42,7 +42,9 @@ fn run_with(words: &[(usize, &[u32])], observer: &dyn Observer) -> Result<Vertex
         ..VertexJob::default()
     };
     let memory = Memory(UnsafeCell::new(page));
-    Gpu::new(GpuConfig::default()).run_vertex(&memory, &job, observer)
+    Gpu::new(GpuConfig::default())
+        .run_vertex(&memory, &job, observer)
+        .map(|geometry| geometry.stats)
 }
 
 fn run(words: &[(usize, &[u32])]) -> Result<VertexStats, JobError> {

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 pub use driver::{Driver, Job, WorkQueue};
 pub use render::{Render, RenderQueue, TILER_HEAP};
 use vagx_fw::{
-    ComputeJob, ContextMemory, Engine, FaultInfo, FaultUnit, Firmware, FwConfig, GpuEngine,
-    JobControl, JobError, JobStats, Port, RenderJob, Rendered, VertexJob, VertexStats,
+    ComputeJob, ContextMemory, Engine, FaultInfo, FaultUnit, Firmware, FwConfig, Geometry,
+    GpuEngine, JobControl, JobError, JobStats, Port, RenderJob, Rendered, VertexJob,
 };
 use vagx_trace::Trace;
 use vagx_uat::{PAGE_SIZE, PhysMem, Uat, VecMem};
@@ -221,7 +221,7 @@ impl Engine for FakeGpu {
         mem: &dyn ContextMemory,
         job: &VertexJob,
         control: &JobControl,
-    ) -> Result<VertexStats, JobError> {
+    ) -> Result<Geometry, JobError> {
         Self::real().run_vertex(mem, job, control)
     }
 
@@ -229,11 +229,12 @@ impl Engine for FakeGpu {
         &self,
         mem: &dyn ContextMemory,
         job: &RenderJob,
+        geometry: &Geometry,
         control: &JobControl,
     ) -> Result<Rendered, JobError> {
         self.renders.lock().unwrap().push(job.clone());
         self.wait_for_gate(job.vertex.vdm_ctrl_stream_base, control)?;
-        Self::real().run_fragment(mem, job, control)
+        Self::real().run_fragment(mem, job, geometry, control)
     }
 }
 
