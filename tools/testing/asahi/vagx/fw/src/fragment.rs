@@ -151,6 +151,7 @@ fn check_job(cx: Context<'_>, command: &Command) -> Result<FragmentWork> {
             isp_merge_upper_x: cmd.get32(l.merge_upper_x),
             isp_merge_upper_y: cmd.get32(l.merge_upper_y),
             isp_ctl: first.get(p1.isp_ctl),
+            isp_dbias_ctl: first.get32(p1.aux_fb_unk),
             bg: TileProgram {
                 usc: first.get32(p1.bg_usc),
                 rsrc_spec: first.get32(p1.bg_rsrc_spec),

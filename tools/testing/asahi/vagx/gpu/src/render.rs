@@ -81,6 +81,9 @@ pub struct FragmentJob {
     pub isp_merge_upper_y: u32,
     /// Flags of the tile processor, empty tiles among them.
     pub isp_ctl: u64,
+    /// More of them, at another place: bit 18 says that depth bias is in units of an integer depth buffer
+    /// (`DRM_ASAHI_RENDER_DBIAS_IS_INT`).
+    pub isp_dbias_ctl: u32,
     pub bg: TileProgram,
     pub eot: TileProgram,
     pub partial_bg: TileProgram,

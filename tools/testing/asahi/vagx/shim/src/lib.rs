@@ -4,12 +4,15 @@
 //!
 //! Preloaded in front of Mesa's `libasahi_noop_drm_shim.so`, which makes a render node appear where there is none, this
 //! library answers what the node is asked: buffers are anonymous files, address spaces are maps of them, and submitted
-//! compute jobs run on the GPU model before the ioctl returns. So every fence is signalled by the time it can be seen.
+//! jobs run on the GPU model before the ioctl returns. So every fence is signalled by the time it can be seen.
 //!
 //! A job that the model cannot run is reported on stderr, and the process ends with status 3 when it exits by itself.
 
 mod bo;
+mod cmdbuf;
 mod device;
+mod job;
+mod pod;
 mod submit;
 mod sync;
 mod uapi;

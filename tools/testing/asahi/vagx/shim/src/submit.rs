@@ -2,12 +2,14 @@
 
 //! Submission: waits, runs the commands, signals.
 
+use crate::bo::Bo;
+use crate::cmdbuf::{self, Command};
 use crate::device::{Device, now};
 use crate::uapi::*;
 use libc::c_int;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Once, PoisonError};
-use vagx_gpu::{ComputeJob, JobError, LaunchInfo, Observer, Stats};
+use std::sync::{Arc, Once, PoisonError};
+use vagx_gpu::{JobError, LaunchInfo, Observer, Stats};
 
 /// How long a submission waits for what it depends on before it gives up.
 const PATIENCE: i64 = 60_000_000_000;
@@ -57,7 +59,7 @@ impl Observer for Tell {
 }
 
 pub fn submit(device: &Device, args: &Submit) -> Result<(), c_int> {
-    if args.flags != 0 || args.pad != 0 {
+    if args.flags != 0 || args.pad != 0 || args.cmdbuf_size > cmdbuf::MAX_SIZE {
         return Err(libc::EINVAL);
     }
     let queue = device
@@ -86,7 +88,13 @@ pub fn submit(device: &Device, args: &Submit) -> Result<(), c_int> {
     // SAFETY: The caller has this many bytes there, and does not change them meanwhile.
     let commands =
         unsafe { std::slice::from_raw_parts(args.cmdbuf as *const u8, args.cmdbuf_size as usize) };
-    run(device, &queue, commands)?;
+    let commands = cmdbuf::parse(commands)?;
+    for at in commands.iter().flat_map(Command::timestamps) {
+        place(device, at)?;
+    }
+    for command in &commands {
+        run(device, &queue, command)?;
+    }
     for sync in after {
         device.syncs.signal(
             sync.handle,
@@ -96,82 +104,60 @@ pub fn submit(device: &Device, args: &Submit) -> Result<(), c_int> {
     Ok(())
 }
 
-fn run(device: &Device, queue: &crate::device::Queue, mut commands: &[u8]) -> Result<(), c_int> {
-    while !commands.is_empty() {
-        let (header, rest) = commands.split_at_checked(8).ok_or(libc::EINVAL)?;
-        let kind = u16::from_le_bytes([header[0], header[1]]);
-        let size = u16::from_le_bytes([header[2], header[3]]);
-        let (payload, rest) = rest.split_at_checked(size.into()).ok_or(libc::EINVAL)?;
-        commands = rest;
-        match kind {
-            CMD_COMPUTE => {
-                let mut command = CmdCompute::default();
-                let size = payload.len().min(size_of::<CmdCompute>());
-                // SAFETY: Both are valid for this many bytes, and any bytes make a command.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(
-                        payload.as_ptr(),
-                        (&raw mut command).cast::<u8>(),
-                        size,
-                    );
-                }
-                compute(device, queue, &command)?;
-            }
-            CMD_RENDER => failed("render commands are not supported"),
-            2..=4 => (),
-            _ => return Err(libc::EINVAL),
+fn run(device: &Device, queue: &crate::device::Queue, command: &Command) -> Result<(), c_int> {
+    let tell = Tell(std::env::var_os("VAGX_SHIM_TRACE").is_some());
+    let vm = queue.vm.read().unwrap_or_else(PoisonError::into_inner);
+    let (memory, gpu, base) = (&*vm, &device.gpu, queue.usc_exec_base);
+    match command {
+        Command::Compute(command) => {
+            let job = crate::job::compute(command, base);
+            timestamp(device, command.ts_start)?;
+            let result = gpu.run_compute(memory, &job, &tell);
+            timestamp(device, command.ts_end)?;
+            judge("compute", result.map(|_| ()));
+        }
+        Command::Render(command) => {
+            let job = crate::job::render(command, base);
+            timestamp(device, command.ts_vtx.start)?;
+            let geometry = gpu.run_vertex(memory, &job.vertex, &tell);
+            timestamp(device, command.ts_vtx.end)?;
+            timestamp(device, command.ts_frag.start)?;
+            let result =
+                geometry.and_then(|geometry| gpu.run_fragment(memory, &job, &geometry, &tell));
+            timestamp(device, command.ts_frag.end)?;
+            judge("render", result.map(|_| ()));
         }
     }
     Ok(())
 }
 
-fn compute(
-    device: &Device,
-    queue: &crate::device::Queue,
-    command: &CmdCompute,
-) -> Result<(), c_int> {
-    let job = ComputeJob {
-        cdm_ctrl_stream_base: command.cdm_ctrl_stream_base,
-        cdm_ctrl_stream_end: command.cdm_ctrl_stream_end,
-        usc_exec_base: queue.usc_exec_base,
-        sampler_heap: command.sampler_heap,
-        sampler_count: command.sampler_count,
-        helper_program: command.helper_binary,
-        helper_cfg: command.helper_cfg,
-        helper_data: command.helper_data,
-        vm_slot: 1,
-    };
-    timestamp(device, command.ts_start)?;
-    let result = {
-        let vm = queue.vm.read().unwrap_or_else(PoisonError::into_inner);
-        let tell = Tell(std::env::var_os("VAGX_SHIM_TRACE").is_some());
-        device.gpu.run_compute(&*vm, &job, &tell)
-    };
-    timestamp(device, command.ts_end)?;
-    match result {
-        Ok(_) => (),
-        Err(JobError::Fault(fault)) => failed(&fault.to_string()),
-        Err(error) => failed(&error.to_string()),
+/// Reports a job that did not run to its end.
+fn judge(what: &str, result: Result<(), JobError>) {
+    if let Err(error) = result {
+        failed(&format!("{what} job: {error}"));
+    }
+}
+
+fn timestamp(device: &Device, at: Timestamp) -> Result<(), c_int> {
+    if at.handle != 0 {
+        // SAFETY: `place` gives a valid, aligned address in a buffer that it keeps.
+        unsafe { place(device, at)?.1.write_volatile(now()) };
     }
     Ok(())
 }
 
-fn timestamp(device: &Device, at: Timestamp) -> Result<(), c_int> {
-    if at.handle == 0 {
-        return Ok(());
-    }
+/// Where a timestamp goes.
+fn place(device: &Device, at: Timestamp) -> Result<(Arc<Bo>, *mut u64), c_int> {
     let (bo, start, range) = device
         .tables()
         .timestamps
         .get(&at.handle)
         .cloned()
-        .ok_or(libc::EINVAL)?;
+        .ok_or(libc::ENOENT)?;
     let offset = u64::from(at.offset);
     if offset % 8 != 0 || offset + 8 > range {
         return Err(libc::EINVAL);
     }
     let place = bo.host(start + offset).ok_or(libc::EINVAL)?;
-    // SAFETY: Inside the buffer and aligned.
-    unsafe { place.cast::<u64>().write_volatile(now()) };
-    Ok(())
+    Ok((bo, place.cast().as_ptr()))
 }

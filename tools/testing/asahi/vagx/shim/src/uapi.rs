@@ -3,10 +3,13 @@
 //! The structures of the interface, as far as they are used (Linux, `include/uapi/drm/asahi_drm.h` and `drm.h`).
 
 pub use asahi_uapi::{
-    BIND_READ, BIND_SINGLE_PAGE, BIND_UNBIND, BIND_WRITE, BindOp, CMD_COMPUTE, CMD_RENDER,
-    CmdCompute, GEM_VM_PRIVATE as VM_PRIVATE, GEM_WRITEBACK as WRITEBACK, GemBindObject, GemClose,
-    GemCreate, GemMmapOffset, GetParams, GetTime, Params, PrimeHandleToFd as PrimeHandle,
-    QueueCreate, QueueDestroy, Submit, Sync, SyncobjCreate, Timestamp, VmBind, VmCreate, VmDestroy,
+    Attachment, BARRIER_NONE, BIND_READ, BIND_SINGLE_PAGE, BIND_UNBIND, BIND_WRITE, BgEot, BindOp,
+    CMD_COMPUTE, CMD_RENDER, CmdCompute, CmdHeader, CmdRender, GEM_VM_PRIVATE as VM_PRIVATE,
+    GEM_WRITEBACK as WRITEBACK, GemBindObject, GemClose, GemCreate, GemMmapOffset, GetParams,
+    GetTime, Params, PrimeHandleToFd as PrimeHandle, QueueCreate, QueueDestroy,
+    RENDER_DBIAS_IS_INT, RENDER_NO_VERTEX_CLUSTERING, RENDER_PROCESS_EMPTY_TILES,
+    RENDER_VERTEX_SCRATCH, SET_COMPUTE_ATTACHMENTS, SET_FRAGMENT_ATTACHMENTS,
+    SET_VERTEX_ATTACHMENTS, Submit, Sync, SyncobjCreate, Timestamp, VmBind, VmCreate, VmDestroy,
 };
 
 pub const PAGE: u64 = 16384;

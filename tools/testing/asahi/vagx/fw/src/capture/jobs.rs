@@ -137,6 +137,7 @@ form! {
         isp_merge_upper_x: Hex,
         isp_merge_upper_y: Hex,
         isp_ctl: Hex,
+        isp_dbias_ctl: Hex,
         bg: Program,
         eot: Program,
         partial_bg: Program,
