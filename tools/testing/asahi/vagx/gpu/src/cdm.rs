@@ -5,11 +5,11 @@
 //! A stream is read as it is executed, because programs that it launches may write what follows.
 
 use crate::cache::Cache;
-use crate::exec::{Context, Cpu, Launch, Outcome, Preamble, Simd};
-use crate::group;
-use crate::memory::{Access, GpuMemory, Memory};
-use crate::usc;
+use crate::exec::{Context, Cpu, Launch, Simd};
+use crate::memory::{Access, GpuMemory};
 use crate::{GpuConfig, GpuFault, JobError, Observer, Stats, Unit, Unsupported};
+use crate::{group, launch};
+use std::sync::Arc;
 
 /// Threads that a workgroup may have.
 const MOST_THREADS: u64 = 1024;
@@ -62,7 +62,9 @@ struct Cdm<'a> {
     cache: &'a Cache,
     job: &'a ComputeJob,
     observer: &'a dyn Observer,
-    memory: Memory<'a>,
+    /// Of what this thread executes itself: preambles.
+    context: Context<'a>,
+    simd: Simd,
     cpu: Cpu,
     stats: Stats,
 }
@@ -74,14 +76,14 @@ pub(crate) fn run(
     job: &ComputeJob,
     observer: &dyn Observer,
 ) -> Result<Stats, JobError> {
-    let memory = Memory::new(space);
     let cpu = Cpu::detect(config.baseline_cpu);
     let mut cdm = Cdm {
         config,
         cache,
         job,
         observer,
-        memory,
+        context: Context::new(Arc::default(), space, 0),
+        simd: Simd::new(),
         cpu,
         stats: Stats::default(),
     };
@@ -101,18 +103,19 @@ impl Cdm<'_> {
             match word >> 29 {
                 0 => at = self.launch(at, word)?,
                 1 => {
-                    let target = u64::from(word & 0xff) << 32 | u64::from(self.word(at + 4)?);
+                    let target =
+                        u64::from(word & 0xff) << 32 | u64::from(self.word(at.wrapping_add(4))?);
                     if word >> 28 & 1 != 0 {
                         if calls.len() == MOST_CALLS {
                             return self.refuse(at, 8, "calls nested too deep");
                         }
-                        calls.push(at + 8);
+                        calls.push(at.wrapping_add(8));
                     }
                     at = target;
                 }
                 2 => return Ok(()),
                 // Whatever is flushed or awaited here, launches run to their end one after the other.
-                3 if word >> 27 & 1 == 0 => at += 4,
+                3 if word >> 27 & 1 == 0 => at = at.wrapping_add(4),
                 4 => match calls.pop() {
                     Some(back) => at = back,
                     None => return self.refuse(at, 8, "return without a call"),
@@ -124,17 +127,29 @@ impl Cdm<'_> {
 
     /// Does one launch; returns the address of what follows it.
     fn launch(&mut self, command: u64, word: u32) -> Result<u64, JobError> {
-        let pipeline = self.word(command + 4)?;
-        let sizes = command + 8;
+        let pipeline = self.word(command.wrapping_add(4))?;
+        let sizes = command.wrapping_add(8);
         let (grid, local, next) = match word >> 27 & 3 {
-            0 => (self.triple(sizes)?, self.triple(sizes + 12)?, sizes + 24),
+            0 => (
+                self.triple(sizes)?,
+                self.triple(sizes.wrapping_add(12))?,
+                sizes.wrapping_add(24),
+            ),
             1 => {
                 let at = self.pointer(sizes)?;
-                (self.triple(at)?, self.triple(sizes + 8)?, sizes + 20)
+                (
+                    self.triple(at)?,
+                    self.triple(sizes.wrapping_add(8))?,
+                    sizes.wrapping_add(20),
+                )
             }
             2 => {
                 let at = self.pointer(sizes)?;
-                (self.triple(at)?, self.triple(at + 12)?, sizes + 8)
+                (
+                    self.triple(at)?,
+                    self.triple(at.wrapping_add(12))?,
+                    sizes.wrapping_add(8),
+                )
             }
             _ => return self.refuse(command, 8, "unknown CDM launch mode"),
         };
@@ -146,46 +161,46 @@ impl Cdm<'_> {
             .fold(1u64, |n, &size| n.saturating_mul(size.into()));
         if threads == 0 || threads > MOST_THREADS {
             let why = format!("workgroup of {local:?} threads");
-            return self.refuse(command, (next - command) as usize, &why);
+            return self.refuse(command, next.wrapping_sub(command) as usize, &why);
         }
         let exec_base = self.job.usc_exec_base;
-        let usc = exec_base + u64::from(pipeline & !0x3f);
-        let mut launch = Launch {
-            uniforms: Box::new([0; 256]),
-            textures: Vec::new(),
-            samplers: Vec::new(),
+        let usc = exec_base.wrapping_add((pipeline & !0x3f).into());
+        let launch = Launch {
             grid,
             local,
             vm_slot: self.job.vm_slot,
             soft_faults: self.config.soft_faults,
+            ..Launch::default()
         };
-        // Sampler states carry border colours if the launch counts them as the extended kind.
-        let extended = matches!(word >> 9 & 7, 6 | 7);
-        let state = usc::read(&mut self.memory, exec_base, usc, extended, &mut launch)?;
+        let source = launch::Source {
+            cpu: self.cpu,
+            cache: self.cache,
+            observer: self.observer,
+            exec_base,
+            usc,
+            counts: word,
+        };
+        let loaded = launch::load(&source, launch, &mut self.context, &mut self.simd)?;
         let info = LaunchInfo {
             command,
             usc,
-            shader: state.shader,
-            preshader: state.preshader,
+            shader: loaded.state.shader,
+            preshader: loaded.state.preshader,
             grid,
             local,
         };
         self.observer.launch(&info);
         let mut stats = Stats {
             launches: 1,
-            ..Stats::default()
+            ..std::mem::take(&mut self.context.stats)
         };
-        if let Some(address) = state.preshader {
-            self.preamble(&mut launch, address, &mut stats)?;
-        }
-        let program = self.cache.program(&mut self.memory, state.shader);
         group::run(&group::Grid {
             config: self.config,
             cpu: self.cpu,
-            program: &program,
-            launch: &launch,
-            shared: state.shared,
-            space: self.memory.space(),
+            program: &loaded.program,
+            launch: &loaded.launch,
+            shared: loaded.state.shared,
+            space: self.context.memory.space(),
             observer: self.observer,
         })
         .map(|done| stats.add(&done))?;
@@ -194,51 +209,8 @@ impl Cdm<'_> {
         Ok(next)
     }
 
-    /// Runs a preamble and gives what it leaves to the launch.
-    fn preamble(
-        &mut self,
-        launch: &mut Launch,
-        address: u64,
-        stats: &mut Stats,
-    ) -> Result<(), JobError> {
-        let program = self.cache.program(&mut self.memory, address);
-        let mut left = Preamble {
-            uniforms: launch.uniforms.clone(),
-            textures: Vec::new(),
-            samplers: Vec::new(),
-        };
-        let mut context = Context::new(launch, self.memory.space(), 0);
-        context.preamble = Some(&mut left);
-        let mut simd = Simd::new();
-        simd.start_preamble(&program);
-        loop {
-            let outcome = simd.run(self.cpu, &program, &mut context);
-            match outcome {
-                Outcome::Done => break,
-                Outcome::Paused if self.observer.cancelled() => return Err(JobError::Cancelled),
-                Outcome::Paused | Outcome::Barrier => (),
-                _ => return Err(group::error(outcome, &simd, &program, &context)),
-            }
-        }
-        stats.add(&context.stats);
-        launch.uniforms = left.uniforms;
-        for (states, stored) in [
-            (&mut launch.textures, left.textures),
-            (&mut launch.samplers, left.samplers),
-        ] {
-            for (index, state) in stored {
-                let index = usize::from(index);
-                if states.len() <= index {
-                    states.resize(index + 1, [0; 24]);
-                }
-                states[index] = state;
-            }
-        }
-        Ok(())
-    }
-
     fn word(&mut self, va: u64) -> Result<u32, JobError> {
-        self.memory.load::<u32>(va).map_err(|_| {
+        self.context.memory.load::<u32>(va).map_err(|_| {
             GpuFault {
                 va,
                 access: Access::Read,
@@ -250,18 +222,22 @@ impl Cdm<'_> {
     }
 
     fn triple(&mut self, va: u64) -> Result<[u32; 3], JobError> {
-        Ok([self.word(va)?, self.word(va + 4)?, self.word(va + 8)?])
+        Ok([
+            self.word(va)?,
+            self.word(va.wrapping_add(4))?,
+            self.word(va.wrapping_add(8))?,
+        ])
     }
 
     /// A pointer to sizes: the high byte, then the low word, whose last bits say something else.
     fn pointer(&mut self, va: u64) -> Result<u64, JobError> {
-        let (high, low) = (self.word(va)?, self.word(va + 4)?);
+        let (high, low) = (self.word(va)?, self.word(va.wrapping_add(4))?);
         Ok(u64::from(high & 0xff) << 32 | u64::from(low & !3))
     }
 
     fn refuse<T>(&mut self, va: u64, length: usize, why: &str) -> Result<T, JobError> {
         let mut bytes = vec![0; length];
-        if self.memory.read(va, &mut bytes).is_err() {
+        if self.context.memory.read(va, &mut bytes).is_err() {
             bytes.clear();
         }
         Err(Unsupported {

@@ -30,6 +30,7 @@ pub(crate) use run::{Cpu, Outcome};
 use crate::cache::Program;
 use crate::memory::Memory;
 use crate::{GpuFault, Stats};
+use std::sync::Arc;
 
 /// Registers of a lane.
 pub(crate) const REGISTERS: usize = 128;
@@ -54,9 +55,24 @@ pub(crate) struct Launch {
     pub(crate) soft_faults: bool,
 }
 
-/// What the SIMD-groups of one workgroup share while they run on a worker.
+impl Default for Launch {
+    fn default() -> Self {
+        Launch {
+            uniforms: Box::new([0; 256]),
+            textures: Vec::new(),
+            samplers: Vec::new(),
+            grid: [0; 3],
+            local: [1; 3],
+            vm_slot: 0,
+            soft_faults: false,
+        }
+    }
+}
+
+/// What SIMD-groups have in common while they run on a worker. It lives as long as a job; `launch` is changed for each
+/// launch or draw.
 pub(crate) struct Context<'a> {
-    pub(crate) launch: &'a Launch,
+    pub(crate) launch: Arc<Launch>,
     pub(crate) memory: Memory<'a>,
     /// Local memory, `LOCAL_SIZE` bytes.
     pub(crate) local: Vec<u8>,
@@ -65,7 +81,7 @@ pub(crate) struct Context<'a> {
     /// The first fault that was not soft.
     pub(crate) fault: Option<GpuFault>,
     /// Stores to uniforms and states, which only a preamble makes.
-    pub(crate) preamble: Option<&'a mut Preamble>,
+    pub(crate) preamble: Option<Preamble>,
 }
 
 /// What a preamble leaves for the threads of its launch.

@@ -10,6 +10,7 @@ use crate::exec::{Context, Cpu, LOCAL_SIZE, Launch, Outcome, Simd};
 use crate::memory::{Access, GpuMemory, Memory};
 use crate::parallel::{self, Plan, Stop};
 use crate::{GpuConfig, GpuFault, JobError, Observer, Stats, Unit};
+use std::sync::Arc;
 
 /// Below so many SIMD-groups per worker, starting it takes longer than it saves.
 const WORTH_A_WORKER: u64 = 32;
@@ -19,7 +20,7 @@ pub(crate) struct Grid<'a> {
     pub(crate) config: &'a GpuConfig,
     pub(crate) cpu: Cpu,
     pub(crate) program: &'a Program,
-    pub(crate) launch: &'a Launch,
+    pub(crate) launch: &'a Arc<Launch>,
     /// Bytes of local memory that each workgroup uses.
     pub(crate) shared: usize,
     pub(crate) space: &'a dyn GpuMemory,
@@ -27,7 +28,7 @@ pub(crate) struct Grid<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(launch: &'a Launch, space: &'a dyn GpuMemory, core: u32) -> Self {
+    pub(crate) fn new(launch: Arc<Launch>, space: &'a dyn GpuMemory, core: u32) -> Self {
         Context {
             launch,
             memory: Memory::new(space),
@@ -58,7 +59,7 @@ pub(crate) fn run(grid: &Grid<'_>) -> Result<Stats, JobError> {
             let core = (number % u64::from(grid.config.cores.max(1))) as u32;
             Worker {
                 grid,
-                context: Context::new(launch, grid.space, core),
+                context: Context::new(Arc::clone(launch), grid.space, core),
                 simds: (0..simds).map(|_| Simd::new()).collect(),
             }
         },

@@ -14,6 +14,7 @@ mod exec;
 pub mod geometry;
 mod group;
 pub mod isa;
+mod launch;
 mod lower;
 mod memory;
 mod parallel;

@@ -10,6 +10,7 @@ use crate::{GpuFault, JobError, Unit, Unsupported};
 const MOST_WORDS: usize = 4096;
 
 /// What a list of state words says, besides what it loads into a [`Launch`].
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct State {
     /// Address of the program.
     pub(crate) shader: u64,
@@ -17,6 +18,10 @@ pub(crate) struct State {
     pub(crate) preshader: Option<u64>,
     /// Bytes of local memory that a workgroup uses.
     pub(crate) shared: usize,
+    /// The word "Shared", which also says how samples lie in an imageblock.
+    pub(crate) shared_word: Option<u32>,
+    /// The word "Fragment properties".
+    pub(crate) fragment_properties: Option<u32>,
 }
 
 /// Reads the list at `address` and loads uniforms and states into `launch`. `extended` says that sampler states carry a
@@ -28,12 +33,12 @@ pub(crate) fn read(
     extended: bool,
     launch: &mut Launch,
 ) -> Result<State, JobError> {
-    let mut shader = None;
-    let mut shared = 0;
+    let mut state = State::default();
+    let mut found = false;
     let mut at = address;
     for _ in 0..MOST_WORDS {
         let tag = fetch::<1>(memory, at)?[0];
-        match tag {
+        let length = match tag {
             0x1d | 0x3d => {
                 let word = u64::from_le_bytes(fetch(memory, at)?);
                 let start = (word >> 8 & 0xff) as usize + if tag == 0x3d { 256 } else { 0 };
@@ -41,19 +46,19 @@ pub(crate) fn read(
                     0 => 64,
                     n => n as usize,
                 };
-                let buffer = word >> 26 << 2;
                 if start + size > 512 {
                     return refuse(at, &word.to_le_bytes(), "uniforms beyond the last register");
                 }
-                for half in 0..size {
-                    let [low, high] = fetch::<2>(memory, buffer + 2 * half as u64)?;
-                    let value = u32::from(low) | u32::from(high) << 8;
+                let mut bytes = [0; 128];
+                read_bytes(memory, word >> 26 << 2, &mut bytes[..2 * size])?;
+                for (half, value) in bytes.chunks_exact(2).take(size).enumerate() {
+                    let value = u32::from(value[0]) | u32::from(value[1]) << 8;
                     let to = start + half;
                     let shift = to % 2 * 16;
                     let register = &mut launch.uniforms[to / 2];
                     *register = (*register & !(0xffff << shift)) | value << shift;
                 }
-                at += 8;
+                8
             }
             0xdd | 0x9d => {
                 let word = u64::from_le_bytes(fetch(memory, at)?);
@@ -68,59 +73,52 @@ pub(crate) fn read(
                     states.resize(start + count, [0; 24]);
                 }
                 for (i, state) in states[start..start + count].iter_mut().enumerate() {
-                    read_bytes(memory, buffer + (i * size) as u64, &mut state[..size])?;
+                    let from = buffer.wrapping_add((i * size) as u64);
+                    read_bytes(memory, from, &mut state[..size])?;
                 }
-                at += 8;
+                8
             }
             0x4d => {
                 let word = u32::from_le_bytes(fetch(memory, at)?);
-                shared = if word >> 8 & 1 != 0 {
-                    match word >> 24 {
-                        0 => 65536,
-                        n => n as usize * 256,
-                    }
-                } else {
-                    0
+                state.shared_word = Some(word);
+                state.shared = match (word >> 8 & 1, word >> 24) {
+                    (0, _) => 0,
+                    (_, 0) => 65536,
+                    (_, n) => n as usize * 256,
                 };
-                at += 4;
+                4
             }
             0x0d => {
                 let word = fetch::<6>(memory, at)?;
                 let code = u32::from_le_bytes([word[2], word[3], word[4], word[5]]);
-                shader = Some(exec_base + u64::from(code));
-                at += 6;
+                state.shader = exec_base.wrapping_add(code.into());
+                found = true;
+                6
             }
-            // Counts of registers, which the model has in plenty; properties of fragments.
-            0x8d | 0x58 => at += 4,
-            0x38 => {
-                let word = u64::from_le_bytes(fetch(memory, at)?);
-                let code = exec_base + (word >> 32);
-                return finish(at, shader, Some(code), shared);
+            // Counts of registers, which the model has in plenty.
+            0x8d => 4,
+            0x58 => {
+                state.fragment_properties = Some(u32::from_le_bytes(fetch(memory, at)?));
+                4
             }
-            0x88 => return finish(at, shader, None, shared),
+            0x38 | 0x88 => {
+                if tag == 0x38 {
+                    let word = u64::from_le_bytes(fetch(memory, at)?);
+                    state.preshader = Some(exec_base.wrapping_add(word >> 32));
+                }
+                return match found {
+                    true => Ok(state),
+                    false => refuse(at, &[], "USC words without a shader"),
+                };
+            }
             _ => {
                 let word = fetch::<4>(memory, at)?;
                 return refuse(at, &word, "unknown USC word");
             }
-        }
+        };
+        at = at.wrapping_add(length);
     }
     refuse(address, &[], "USC words without an end")
-}
-
-fn finish(
-    at: u64,
-    shader: Option<u64>,
-    preshader: Option<u64>,
-    shared: usize,
-) -> Result<State, JobError> {
-    match shader {
-        Some(shader) => Ok(State {
-            shader,
-            preshader,
-            shared,
-        }),
-        None => refuse(at, &[], "USC words without a shader"),
-    }
 }
 
 fn refuse<T>(va: u64, bytes: &[u8], why: &str) -> Result<T, JobError> {

@@ -5,6 +5,7 @@
 use super::{Context, Simd, alu};
 use crate::cache::Program;
 use crate::uop::Uop;
+use std::sync::Arc;
 
 /// Why a SIMD-group stopped running for now.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,7 +86,7 @@ impl Simd {
     ) -> Outcome {
         let start = context.stats.instructions;
         let mut executed = 0;
-        let launch = context.launch;
+        let launch = Arc::clone(&context.launch);
         let u = &*launch.uniforms;
         let outcome = loop {
             let Some(uop) = program.uops.get(self.pc) else {

@@ -9,7 +9,7 @@ impl Simd {
     /// Reads a special register, by its number in Mesa, `src/asahi/isa/AGX2.xml`. False if this model has no value for
     /// it.
     pub(super) fn special(&mut self, context: &Context<'_>, d: Dst, sr: u8) -> bool {
-        let launch = context.launch;
+        let launch = &*context.launch;
         let axis = usize::from(sr & 3);
         let below = |lane: usize| (1u32 << lane) - 1;
         let value = match sr {

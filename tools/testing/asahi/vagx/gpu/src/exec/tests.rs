@@ -107,7 +107,7 @@ fn execute(code: &[u8], seed: u64, cpu: Cpu) -> Result<u64, String> {
     let mut launch = launch();
     let mut simd = Simd::new();
     prepare(&mut simd, &mut launch, seed);
-    let mut context = Context::new(&launch, &Nothing, 0);
+    let mut context = Context::new(launch.into(), &Nothing, 0);
     match simd.run(cpu, &program, &mut context) {
         Outcome::Done => Ok(hash(&simd)),
         outcome => Err(format!("{outcome:?}")),
@@ -191,7 +191,7 @@ fn speed() {
             let mut simd = Simd::new();
             prepare(&mut simd, &mut launch, 1);
             simd.set_exec(u32::MAX);
-            let mut context = Context::new(&launch, &Nothing, 0);
+            let mut context = Context::new(launch.into(), &Nothing, 0);
             let start = std::time::Instant::now();
             let rounds = 3000;
             for _ in 0..rounds {
