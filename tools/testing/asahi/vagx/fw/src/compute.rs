@@ -2,6 +2,7 @@
 
 //! The compute command: what is checked before it runs.
 
+use vagx_capture::ComputeWork;
 use vagx_gpu::ComputeJob;
 
 use crate::command::{self, Command, Context, EMBEDDED, attachments, check_gpu, parts};
@@ -9,14 +10,6 @@ use crate::hwdata::SOFT_FAULTS;
 use crate::mem::{Place, Record, Result};
 use crate::microseq::Step;
 use crate::stamp::StampUpdate;
-
-/// A compute command's own part.
-#[derive(Clone)]
-pub(crate) struct ComputeWork {
-    pub job: ComputeJob,
-    /// Accesses of shaders to unmapped addresses read as zero and are dropped instead of faulting.
-    pub soft_faults: bool,
-}
 
 /// Reads and checks the command at `va`; `at` is its place in the ring.
 pub(crate) fn parse(

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vagx_capture::GpuJob;
 use vagx_gpu::{Geometry, Rendered, VertexStats};
 use vagx_trace::Span;
 use vagx_uat::{Access, Agent, Reason};
 
-use crate::capture::GpuJob;
 use crate::command::{Command, Context};
 use crate::compute;
 use crate::control::Cut;

@@ -39,7 +39,6 @@ mod microseq;
 mod port;
 mod queue;
 mod random;
-mod replay;
 mod sched;
 mod stamp;
 mod state;
@@ -62,7 +61,6 @@ pub use engine::{ContextMemory, Engine, FaultUnit, JobError, JobStats};
 pub use faults::{Inject, Kind, MARK, UnknownInject};
 pub use gpu::GpuEngine;
 pub use port::{FaultInfo, Port};
-pub use replay::{ReplayOptions, ReplayReport, replay};
 
 use crate::cache::FwCache;
 use crate::handoff::HandoffRegion;

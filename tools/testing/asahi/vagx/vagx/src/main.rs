@@ -8,6 +8,7 @@ mod firmware;
 mod lines;
 mod mailbox;
 mod ram;
+mod replay;
 mod rtkit;
 mod serve;
 mod sgx;
@@ -16,15 +17,12 @@ mod vfio;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use vagx_boot::Machine;
-use vagx_fw::{GpuEngine, ReplayOptions, ReplayReport};
-use vagx_gpu::GpuConfig;
-use vagx_trace::Trace;
 
 /// A virtual Apple GPU for stock QEMU.
 #[derive(Parser)]
@@ -50,13 +48,7 @@ enum Verb {
     /// Be the device of one virtual machine, until it ends. The exit status is 3 after complaints
     Serve(serve::Args),
     /// Run captured jobs again, without a machine, and compare what they leave in memory
-    Replay {
-        /// What `serve --capture` has recorded
-        dir: PathBuf,
-        /// Only the job of this number
-        #[arg(long)]
-        job: Option<u64>,
-    },
+    Replay(replay::Args),
     /// Disassemble shader code: bytes in hexadecimal, one program a line
     Disasm {
         /// Standard input without it
@@ -79,27 +71,6 @@ impl MachineArgs {
     fn find(&self) -> Result<Machine> {
         Ok(Machine::find(&self.chip, &self.abi)?)
     }
-}
-
-fn replay(dir: &Path, job: Option<u64>) -> Result<ExitCode> {
-    let engine = GpuEngine::new(GpuConfig::default(), Trace::default());
-    let options = ReplayOptions { job };
-    let mut out = io::stdout().lock();
-    let report = vagx_fw::replay(dir, &engine, &options, &mut out)
-        .with_context(|| format!("cannot replay {}", dir.display()))?;
-    writeln!(
-        out,
-        "{} jobs, {} failed, {} with another result",
-        report.jobs, report.failed, report.different
-    )?;
-    Ok(match report {
-        ReplayReport {
-            failed: 0,
-            different: 0,
-            jobs: 1..,
-        } => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
 }
 
 fn disasm(file: Option<PathBuf>) -> Result<ExitCode> {
@@ -134,7 +105,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Serve(args) => serve::run(&args),
-        Verb::Replay { dir, job } => replay(&dir, job),
+        Verb::Replay(args) => replay::run(&args),
         Verb::Disasm { file } => disasm(file),
     }
 }

@@ -4,10 +4,55 @@
 
 use std::fs;
 use std::path::Path;
+use std::ptr::NonNull;
 
-use vagx_fw::{Capture, ReplayOptions, ReplayReport, replay};
+use vagx_capture::{ComputeWork, Played, Player, ReplayOptions, ReplayReport, Snapshot, replay};
+use vagx_fw::{Capture, ContextMemory, Engine, JobControl};
+use vagx_gpu::{RenderJob, VertexJob};
+use vagx_uat::{Access, Agent, Fault, Reason};
 
 use crate::common::{Driver, FakeGpu, Machine, config};
+
+struct Memory<'a>(&'a Snapshot);
+
+// SAFETY: The snapshot's pages live as long as it does.
+unsafe impl ContextMemory for Memory<'_> {
+    fn page(&self, va: u64, access: Access) -> Result<NonNull<u8>, Fault> {
+        let page = self.0.page(va).map(|(page, _)| page);
+        page.ok_or(Fault {
+            va,
+            ctx: self.0.context(),
+            level: 3,
+            reason: Reason::Unmapped,
+            access,
+            agent: Agent::Gpu,
+        })
+    }
+}
+
+fn told<T: std::fmt::Debug, E: std::fmt::Debug>(result: Result<T, E>) -> Played {
+    result
+        .map(|stats| format!("{stats:?}"))
+        .map_err(|why| format!("{why:?}"))
+}
+
+impl Player for &FakeGpu {
+    fn compute(&mut self, memory: &Snapshot, work: &ComputeWork) -> Played {
+        let control = JobControl::default();
+        told(self.run_compute(&Memory(memory), &work.job, work.soft_faults, &control))
+    }
+
+    fn vertex(&mut self, memory: &Snapshot, job: &VertexJob) -> Played {
+        let made = self.run_vertex(&Memory(memory), job, &JobControl::default());
+        told(made.map(|geometry| geometry.stats))
+    }
+
+    fn fragment(&mut self, memory: &Snapshot, job: &RenderJob) -> Played {
+        let (memory, control) = (Memory(memory), JobControl::default());
+        let made = self.run_vertex(&memory, &job.vertex, &control);
+        told(made.and_then(|geometry| self.run_fragment(&memory, job, &geometry, &control)))
+    }
+}
 
 /// A machine that has booted and keeps its jobs in a folder.
 fn capturing(dir: &Path) -> (Machine, Driver) {
@@ -69,7 +114,7 @@ fn a_captured_job_runs_again() {
 
     let mut out = Vec::new();
     let gpu = FakeGpu::default();
-    let report = replay(dir.path(), &gpu, &ReplayOptions::default(), &mut out).unwrap();
+    let report = replay(dir.path(), &mut &gpu, &ReplayOptions::default(), &mut out).unwrap();
     let good = ReplayReport {
         jobs: 2,
         failed: 0,
@@ -78,8 +123,11 @@ fn a_captured_job_runs_again() {
     assert_eq!(report, good, "{}", String::from_utf8_lossy(&out));
     assert_eq!(gpu.jobs.lock().unwrap().len(), 2);
 
-    let one = ReplayOptions { job: Some(2) };
-    let report = replay(dir.path(), &gpu, &one, &mut out).unwrap();
+    let one = ReplayOptions {
+        job: Some(2),
+        ..ReplayOptions::default()
+    };
+    let report = replay(dir.path(), &mut &gpu, &one, &mut out).unwrap();
     assert_eq!(report.jobs, 1);
 }
 
@@ -100,7 +148,7 @@ fn a_replay_says_what_differs() {
     fs::write(&path, job.to_string()).unwrap();
     let mut out = Vec::new();
     let options = ReplayOptions::default();
-    let report = replay(dir.path(), &FakeGpu::default(), &options, &mut out).unwrap();
+    let report = replay(dir.path(), &mut &FakeGpu::default(), &options, &mut out).unwrap();
     assert_eq!(report.different, 1);
     let text = String::from_utf8(out).unwrap();
     assert!(
@@ -114,9 +162,9 @@ fn what_is_not_a_capture_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let options = ReplayOptions::default();
     let gpu = FakeGpu::default();
-    assert!(replay(dir.path(), &gpu, &options, &mut Vec::new()).is_err());
+    assert!(replay(dir.path(), &mut &gpu, &options, &mut Vec::new()).is_err());
     fs::write(dir.path().join("index.json"), "{}").unwrap();
-    assert!(replay(dir.path(), &gpu, &options, &mut Vec::new()).is_err());
+    assert!(replay(dir.path(), &mut &gpu, &options, &mut Vec::new()).is_err());
 }
 
 #[test]
@@ -145,7 +193,7 @@ fn a_captured_render_runs_again() {
 
     let gpu = FakeGpu::default();
     let mut out = Vec::new();
-    let report = replay(dir.path(), &gpu, &ReplayOptions::default(), &mut out).unwrap();
+    let report = replay(dir.path(), &mut &gpu, &ReplayOptions::default(), &mut out).unwrap();
     let (jobs, failed, different) = (2, 0, 0);
     let expected = ReplayReport {
         jobs,

@@ -5,8 +5,15 @@
 use serde::{Deserialize, Serialize};
 use vagx_gpu::{ComputeJob, FragmentJob, RenderJob, TileProgram, VertexJob, ZlsBuffer};
 
-use super::Hex;
-use crate::compute::ComputeWork;
+use crate::format::Hex;
+
+/// A compute job, and whether accesses of its shaders to unmapped addresses read as zero and are dropped.
+#[derive(Clone)]
+pub struct ComputeWork {
+    pub job: ComputeJob,
+    /// Else they fault.
+    pub soft_faults: bool,
+}
 
 /// How a field is written: as it is, or as hexadecimal text.
 trait Spelling<T> {
@@ -46,7 +53,7 @@ macro_rules! form {
     ($(#[$meta:meta])* $name:ident of $job:ident { $($field:ident: $type:ty,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Serialize, Deserialize)]
-        pub(crate) struct $name {
+        struct $name {
             $($field: $type,)*
         }
 
@@ -156,15 +163,24 @@ form! {
 
 /// What the GPU was told to do.
 #[derive(Clone)]
-pub(crate) enum GpuJob {
+pub enum GpuJob {
     Compute(ComputeWork),
     Vertex(VertexJob),
     Fragment(Box<RenderJob>),
 }
 
 impl GpuJob {
+    /// Name of the pipe that runs it.
+    pub fn pipe(&self) -> &'static str {
+        match self {
+            GpuJob::Compute(_) => "compute",
+            GpuJob::Vertex(_) => "vertex",
+            GpuJob::Fragment(_) => "fragment",
+        }
+    }
+
     /// Number of the context that the job runs in.
-    pub(crate) fn vm_slot(&self) -> u32 {
+    pub fn vm_slot(&self) -> u32 {
         match self {
             GpuJob::Compute(work) => work.job.vm_slot,
             GpuJob::Vertex(job) => job.vm_slot,
@@ -175,7 +191,7 @@ impl GpuJob {
 
 /// The same in a file; one of them is there.
 #[derive(Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Told {
+pub struct Told {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     compute: Option<ComputeTold>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,7 +225,8 @@ impl From<&GpuJob> for Told {
 }
 
 impl Told {
-    pub(crate) fn job(&self) -> Option<GpuJob> {
+    /// The job, unless it is of a kind that is not known here.
+    pub fn job(&self) -> Option<GpuJob> {
         if let Some(compute) = &self.compute {
             return Some(GpuJob::Compute(ComputeWork {
                 job: compute.job.read(),
