@@ -18,22 +18,23 @@ use crate::pages::Writer;
 
 /// A capture that a process makes of the jobs that it runs itself.
 pub struct Recorder {
-    writer: Mutex<(Writer, u64)>,
+    writer: Mutex<Writer>,
 }
 
 impl Recorder {
     /// Begins a capture in `dir`, which is made if it is not there.
     pub fn create(dir: &Path, chip: u32) -> io::Result<Recorder> {
         Ok(Recorder {
-            writer: Mutex::new((Writer::create(dir, chip, [0; 3])?, 0)),
+            writer: Mutex::new(Writer::create(dir, chip, [0; 3])?),
         })
     }
 
-    /// The memory for a job to run on. What it reaches is noted as it was before.
-    pub fn begin<'a>(&'a self, memory: &'a dyn GpuMemory) -> Recording<'a> {
+    /// The memory for job `number` to run on. What it reaches is noted as it was before.
+    pub fn begin<'a>(&'a self, memory: &'a dyn GpuMemory, number: u64) -> Recording<'a> {
         Recording {
             recorder: self,
             memory,
+            number,
             seen: Mutex::default(),
         }
     }
@@ -43,6 +44,7 @@ impl Recorder {
 pub struct Recording<'a> {
     recorder: &'a Recorder,
     memory: &'a dyn GpuMemory,
+    number: u64,
     seen: Mutex<Seen>,
 }
 
@@ -89,7 +91,6 @@ impl Recording<'_> {
             .writer
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let (writer, last) = &mut *writer;
         let seen = self.seen();
         let (mut pages, mut changed) = (Vec::new(), Vec::new());
         for (&va, host) in &seen.pages {
@@ -105,9 +106,8 @@ impl Recording<'_> {
                 }
             }
         }
-        *last += 1;
         writer.job(&Job {
-            number: *last,
+            number: self.number,
             pipe: job.pipe().into(),
             queue: Hex(0),
             queue_uuid: 0,

@@ -9,6 +9,7 @@
 //! A job that the model cannot run is reported on stderr, and the process ends with status 3 when it exits by itself.
 
 mod bo;
+mod capture;
 mod cmdbuf;
 mod device;
 mod job;

@@ -3,6 +3,7 @@
 //! Submission: waits, runs the commands, signals.
 
 use crate::bo::Bo;
+use crate::capture::{Session, Told};
 use crate::cmdbuf::{self, Command};
 use crate::device::{Device, now};
 use crate::uapi::*;
@@ -107,13 +108,15 @@ pub fn submit(device: &Device, args: &Submit) -> Result<(), c_int> {
 fn run(device: &Device, queue: &crate::device::Queue, command: &Command) -> Result<(), c_int> {
     let tell = Tell(std::env::var_os("VAGX_SHIM_TRACE").is_some());
     let vm = queue.vm.read().unwrap_or_else(PoisonError::into_inner);
-    let (memory, gpu, base) = (&*vm, &device.gpu, queue.usc_exec_base);
+    let capture = Session::begin(&*vm);
+    let (memory, gpu, base) = (capture.memory(), &device.gpu, queue.usc_exec_base);
     match command {
         Command::Compute(command) => {
             let job = crate::job::compute(command, base);
             timestamp(device, command.ts_start)?;
             let result = gpu.run_compute(memory, &job, &tell);
             timestamp(device, command.ts_end)?;
+            capture.end(Told::Compute(&job), &result);
             judge("compute", result.map(|_| ()));
         }
         Command::Render(command) => {
@@ -125,6 +128,7 @@ fn run(device: &Device, queue: &crate::device::Queue, command: &Command) -> Resu
             let result =
                 geometry.and_then(|geometry| gpu.run_fragment(memory, &job, &geometry, &tell));
             timestamp(device, command.ts_frag.end)?;
+            capture.end(Told::Render(&job), &result);
             judge("render", result.map(|_| ()));
         }
     }
