@@ -24,6 +24,7 @@ mod special;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use half::{from_half, to_half};
 pub(crate) use lanes::Lanes;
 pub(crate) use run::{Cpu, Outcome};
 

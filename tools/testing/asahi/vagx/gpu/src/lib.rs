@@ -13,6 +13,8 @@ mod cdm;
 mod exec;
 pub mod geometry;
 mod group;
+#[expect(dead_code)]
+mod image;
 pub mod isa;
 mod launch;
 mod lower;

@@ -245,6 +245,45 @@ impl<'a> Memory<'a> {
         true
     }
 
+    /// Reads one aligned unit per lane of `active`; the error is the first address that could not be read.
+    #[inline(always)]
+    pub(crate) fn load_lanes<T: Unit>(
+        &mut self,
+        va: &[u64; 32],
+        active: u32,
+        out: &mut [u32; 32],
+    ) -> Result<(), u64> {
+        if active == 0 || self.load_page::<T>(va, active, out) {
+            return Ok(());
+        }
+        for lane in 0..32 {
+            if active >> lane & 1 != 0 {
+                out[lane] = self.load::<T>(va[lane]).map_err(|_| va[lane])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The counterpart of `load_lanes`.
+    #[inline(always)]
+    pub(crate) fn store_lanes<T: Unit>(
+        &mut self,
+        va: &[u64; 32],
+        active: u32,
+        values: &[u32; 32],
+    ) -> Result<(), u64> {
+        if active == 0 || self.store_page::<T>(va, active, values) {
+            return Ok(());
+        }
+        for lane in 0..32 {
+            if active >> lane & 1 != 0 {
+                self.store::<T>(va[lane], values[lane])
+                    .map_err(|_| va[lane])?;
+            }
+        }
+        Ok(())
+    }
+
     #[inline(always)]
     fn one_page(&mut self, va: &[u64; 32], active: u32, access: Access) -> Option<*mut u8> {
         let first = va[active.trailing_zeros() as usize % 32];

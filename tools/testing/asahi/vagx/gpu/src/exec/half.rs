@@ -8,7 +8,7 @@ use crate::uop::*;
 
 /// Widens a half, exactly.
 #[inline(always)]
-pub(super) fn from_half(half: u32) -> u32 {
+pub(crate) fn from_half(half: u32) -> u32 {
     let sign = (half & 0x8000) << 16;
     let rest = half & 0x7fff;
     // With the exponent's bits in place, scaling by the difference of the biases is exact, also for subnormals.
@@ -24,7 +24,7 @@ pub(super) fn from_half(half: u32) -> u32 {
 
 /// Rounds a single to the nearest half, ties to even. A NaN becomes the one NaN.
 #[inline(always)]
-pub(super) fn to_half(bits: u32) -> u32 {
+pub(crate) fn to_half(bits: u32) -> u32 {
     let sign = bits >> 16 & 0x8000;
     let rest = bits & 0x7fff_ffff;
     // Normal results: change the exponent's bias and round at bit 13; a carry into the exponent is right.
@@ -93,7 +93,7 @@ impl Simd {
 
 /// Rounds a single to a half towards zero.
 #[inline(always)]
-pub(super) fn to_half_truncated(bits: u32) -> u32 {
+pub(crate) fn to_half_truncated(bits: u32) -> u32 {
     let nearest = to_half(bits);
     let value = f32::from_bits(bits);
     let back = f32::from_bits(from_half(nearest));
