@@ -2,33 +2,67 @@
 
 //! Operand access, integer arithmetic, bit operations, comparisons.
 
-use super::lanes::mask;
+use super::lanes::{Room, mask, room};
 use super::{Lanes, Simd};
 use crate::uop::*;
 
+/// The value of a source that is the same for all lanes.
+#[inline(always)]
+pub(super) fn scalar(uniforms: &[u32; 256], val: Val) -> u32 {
+    match val {
+        Val::UFull(u) => uniforms[u as usize],
+        Val::ULow(u) => uniforms[u as usize] & 0xffff,
+        Val::UHigh(u) => uniforms[u as usize] >> 16,
+        Val::Const(value) => value,
+        Val::Full(_) | Val::Low(_) | Val::High(_) => 0,
+    }
+}
+
 impl Simd {
+    /// Raw bits of a source: a whole register as it is, anything else made in `room`.
+    #[inline(always)]
+    pub(super) fn at<'a>(
+        &'a self,
+        uniforms: &[u32; 256],
+        val: Val,
+        room: &'a mut Room,
+    ) -> &'a Lanes {
+        match val {
+            Val::Full(r) => &self.regs[r as usize % 128],
+            Val::Low(r) => room.write(self.regs[r as usize % 128].map(|x| x & 0xffff)),
+            Val::High(r) => room.write(self.regs[r as usize % 128].map(|x| x >> 16)),
+            _ => room.write(Lanes::splat(scalar(uniforms, val))),
+        }
+    }
+
     /// Raw bits of a source.
     #[inline(always)]
     pub(super) fn val(&self, uniforms: &[u32; 256], val: Val) -> Lanes {
-        match val {
-            Val::Full(r) => self.regs[r as usize % 128],
-            Val::Low(r) => self.regs[r as usize % 128].map(|x| x & 0xffff),
-            Val::High(r) => self.regs[r as usize % 128].map(|x| x >> 16),
-            Val::UFull(u) => Lanes::splat(uniforms[u as usize]),
-            Val::ULow(u) => Lanes::splat(uniforms[u as usize] & 0xffff),
-            Val::UHigh(u) => Lanes::splat(uniforms[u as usize] >> 16),
-            Val::Const(value) => Lanes::splat(value),
+        *self.at(uniforms, val, &mut Room::uninit())
+    }
+
+    #[inline(always)]
+    pub(super) fn int_at<'a>(
+        &'a self,
+        uniforms: &[u32; 256],
+        int: Int,
+        room: &'a mut Room,
+    ) -> &'a Lanes {
+        if !int.extend16 {
+            return self.at(uniforms, int.val, room);
         }
+        room.write(match int.val {
+            Val::Full(r) | Val::Low(r) => {
+                self.regs[r as usize % 128].map(|x| x as u16 as i16 as u32)
+            }
+            Val::High(r) => self.regs[r as usize % 128].map(|x| ((x as i32) >> 16) as u32),
+            _ => Lanes::splat(scalar(uniforms, int.val) as u16 as i16 as u32),
+        })
     }
 
     #[inline(always)]
     pub(super) fn int(&self, uniforms: &[u32; 256], int: Int) -> Lanes {
-        let value = self.val(uniforms, int.val);
-        if int.extend16 {
-            value.map(|x| x as u16 as i16 as u32)
-        } else {
-            value
-        }
+        *self.int_at(uniforms, int, &mut Room::uninit())
     }
 
     /// Low and high words of a wide source.
@@ -46,17 +80,31 @@ impl Simd {
     /// Writes the active lanes of a destination.
     #[inline(always)]
     pub(super) fn put(&mut self, d: Dst, value: Lanes) {
-        let (r, low, keep) = match d {
-            Dst::Full(r) => (r, value, 0),
-            Dst::Low(r) => (r, value.map(|x| x & 0xffff), 0xffff_0000),
-            Dst::High(r) => (r, value.map(|x| x << 16), 0xffff),
-        };
-        let reg = &mut self.regs[r as usize % 128];
-        if keep == 0 && self.exec == u32::MAX {
-            *reg = low;
-        } else {
-            let merged = low.zip(*reg, |new, old| new | (old & keep));
-            *reg = merged.select(*reg, self.mask);
+        let full = self.exec == u32::MAX;
+        let mask = &self.mask;
+        match d {
+            Dst::Full(r) => {
+                let reg = &mut self.regs[r as usize % 128];
+                if full {
+                    *reg = value;
+                } else {
+                    *reg = value.select(&*reg, mask);
+                }
+            }
+            Dst::Low(r) => {
+                let reg = &mut self.regs[r as usize % 128];
+                *reg = reg.zip3(value, mask, |old, new, m| {
+                    let m = m & 0xffff;
+                    (old & !m) | (new & m)
+                });
+            }
+            Dst::High(r) => {
+                let reg = &mut self.regs[r as usize % 128];
+                *reg = reg.zip3(value, mask, |old, new, m| {
+                    let m = m << 16;
+                    (old & !m) | (new << 16 & m)
+                });
+            }
         }
     }
 
@@ -149,7 +197,8 @@ impl Simd {
                 // Signed values compare as unsigned ones when both signs are flipped.
                 let flip = if signed { 1 << 31 } else { 0 };
                 let not = mask(invert);
-                let (a, b) = (self.int(uniforms, a), self.int(uniforms, b));
+                let [ra, rb] = &mut room();
+                let (a, b) = (self.int_at(uniforms, a, ra), self.int_at(uniforms, b, rb));
                 match test {
                     Test::Equal => a.zip(b, |a, b| mask(a == b) ^ not),
                     Test::Less => a.zip(b, |a, b| mask((a ^ flip) < (b ^ flip)) ^ not),
@@ -158,7 +207,8 @@ impl Simd {
             }
             Compare::Float { a, b, test, invert } => {
                 let not = mask(invert);
-                let (a, b) = (self.flt(uniforms, a), self.flt(uniforms, b));
+                let [ra, rb] = &mut room();
+                let (a, b) = (self.flt_at(uniforms, a, ra), self.flt_at(uniforms, b, rb));
                 let with = |f: fn(f32, f32) -> bool| {
                     a.zip(b, |a, b| {
                         mask(f(f32::from_bits(a), f32::from_bits(b))) ^ not
@@ -179,7 +229,7 @@ impl Simd {
 }
 
 #[inline(always)]
-pub(super) fn bit(op: BitOp, a: Lanes, b: Lanes) -> Lanes {
+pub(super) fn bit(op: BitOp, a: &Lanes, b: &Lanes) -> Lanes {
     match op {
         BitOp::And => a.zip(b, |a, b| a & b),
         BitOp::Or => a.zip(b, |a, b| a | b),
@@ -191,7 +241,7 @@ pub(super) fn bit(op: BitOp, a: Lanes, b: Lanes) -> Lanes {
         BitOp::Nand => a.zip(b, |a, b| !(a & b)),
         BitOp::Nor => a.zip(b, |a, b| !(a | b)),
         BitOp::Xnor => a.zip(b, |a, b| !(a ^ b)),
-        BitOp::MovA => a,
+        BitOp::MovA => *a,
         BitOp::NotA => a.map(|a| !a),
     }
 }
@@ -222,17 +272,17 @@ fn right64(value: u64, by: u32) -> u64 {
 }
 
 #[inline(always)]
-pub(super) fn shift_left(a: Lanes, by: Lanes) -> Lanes {
+pub(super) fn shift_left(a: &Lanes, by: &Lanes) -> Lanes {
     a.zip(by, left)
 }
 
 #[inline(always)]
-pub(super) fn shift_right(a: Lanes, by: Lanes) -> Lanes {
+pub(super) fn shift_right(a: &Lanes, by: &Lanes) -> Lanes {
     a.zip(by, right)
 }
 
 #[inline(always)]
-pub(super) fn shift_arith(a: Lanes, by: Lanes, high: bool) -> Lanes {
+pub(super) fn shift_arith(a: &Lanes, by: &Lanes, high: bool) -> Lanes {
     match high {
         false => a.zip(by, |a, by| ((a as i32) >> (by & 0x7f).min(31)) as u32),
         true => a.zip(by, |a, by| {
@@ -242,7 +292,7 @@ pub(super) fn shift_arith(a: Lanes, by: Lanes, high: bool) -> Lanes {
 }
 
 #[inline(always)]
-pub(super) fn shift(op: ShiftOp, a: Lanes, b: Lanes, c: Lanes, field: u32) -> Lanes {
+pub(super) fn shift(op: ShiftOp, a: &Lanes, b: &Lanes, c: &Lanes, field: u32) -> Lanes {
     match op {
         ShiftOp::Bfi => a.zip3(b, c, |a, b, c| (a & !left(field, c)) | left(b & field, c)),
         ShiftOp::Bfeil => a.zip3(b, c, |a, b, c| (a & !field) | (right(b, c) & field)),
@@ -264,7 +314,7 @@ pub(super) fn shift(op: ShiftOp, a: Lanes, b: Lanes, c: Lanes, field: u32) -> La
 }
 
 #[inline(always)]
-pub(super) fn unary(op: IntUnary, a: Lanes) -> Lanes {
+pub(super) fn unary(op: IntUnary, a: &Lanes) -> Lanes {
     match op {
         IntUnary::BitReverse => a.map(u32::reverse_bits),
         IntUnary::PopCount => a.map(u32::count_ones),
@@ -274,7 +324,7 @@ pub(super) fn unary(op: IntUnary, a: Lanes) -> Lanes {
 
 /// Bits of `a` go to even positions, those of `b` to odd ones.
 #[inline(always)]
-pub(super) fn interleave(a: Lanes, b: Lanes) -> Lanes {
+pub(super) fn interleave(a: &Lanes, b: &Lanes) -> Lanes {
     let spread = |x: u32| {
         let x = x & 0xffff;
         let x = (x | x << 8) & 0x00ff_00ff;

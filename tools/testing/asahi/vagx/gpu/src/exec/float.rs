@@ -6,7 +6,9 @@
 //! if rounding would lift it to the least of them. Every NaN that is computed is the same one. A half-precision
 //! destination is rounded a second time, from the rounded single (applegpu, fma.py and applegpu.py).
 
+use super::alu::scalar;
 use super::half::{from_half, to_half};
+use super::lanes::{Room, room};
 use super::{Lanes, Simd};
 use crate::uop::*;
 
@@ -88,70 +90,109 @@ fn was_subnormal(a: f32, b: f32, c: f32) -> bool {
     fused_odd(a, b, c).abs() < f64::from(f32::from_bits(LEAST_NORMAL))
 }
 
-/// Clears results that rounding has lifted out of the subnormals.
+/// Flushes results, and clears those that rounding has lifted out of the subnormals.
+#[cold]
+fn flush_lifted(out: &Lanes, a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
+    Lanes(std::array::from_fn(|lane| {
+        let bits = out.0[lane];
+        let lifted = bits << 1 == LEAST_NORMAL << 1
+            && was_subnormal(
+                f32::from_bits(a.0[lane]),
+                f32::from_bits(b.0[lane]),
+                f32::from_bits(c.0[lane]),
+            );
+        if lifted {
+            bits & 0x8000_0000
+        } else {
+            flush(bits)
+        }
+    }))
+}
+
+/// The results of products as they are written. Few programs make subnormals, so that it is first asked whether there is
+/// any result, other than zero, that is not above the least normal number.
 #[inline(always)]
-fn drop_lifted(out: Lanes, a: Lanes, b: Lanes, c: Lanes) -> Lanes {
-    let mut any = 0;
+fn finish_products(f: impl Fn(usize) -> f32, a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
+    let mut out = Lanes::ZERO;
+    let mut low = 0;
     for lane in 0..32 {
-        any |= u32::from(out.0[lane] << 1 == LEAST_NORMAL << 1);
+        let value = f(lane);
+        let bits = if value.is_nan() { NAN } else { value.to_bits() };
+        out.0[lane] = bits;
+        low |= u32::from((bits << 1).wrapping_sub(1) < LEAST_NORMAL << 1);
     }
-    if any == 0 {
-        return out;
+    if low != 0 {
+        out = flush_lifted(&out, a, b, c);
     }
-    out.zip(
-        Lanes(std::array::from_fn(|lane| {
-            let lifted = out.0[lane] << 1 == LEAST_NORMAL << 1
-                && was_subnormal(
-                    f32::from_bits(a.0[lane]),
-                    f32::from_bits(b.0[lane]),
-                    f32::from_bits(c.0[lane]),
-                );
-            u32::from(lifted)
-        })),
-        |bits, lifted| {
-            if lifted != 0 {
-                bits & 0x8000_0000
-            } else {
-                bits
-            }
-        },
-    )
+    out
 }
 
 #[inline(always)]
-fn arithmetic<const FMA: bool>(op: FltOp, a: Lanes, b: Lanes, c: Lanes) -> Lanes {
+fn arithmetic<const FMA: bool>(op: FltOp, a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
     let f = f32::from_bits;
     match op {
         // A sum of singles is a multiple of the least subnormal, so that it cannot be lifted.
         FltOp::Add => a.zip(b, |a, b| finish(f(a) + f(b))),
-        FltOp::Mul => {
-            let out = a.zip(b, |a, b| finish(f(a) * f(b)));
-            drop_lifted(out, a, b, Lanes::ZERO)
+        FltOp::Mul => finish_products(|lane| f(a.0[lane]) * f(b.0[lane]), a, b, &Lanes::ZERO),
+        FltOp::Fma if FMA => {
+            let fma = |lane: usize| f(a.0[lane]).mul_add(f(b.0[lane]), f(c.0[lane]));
+            finish_products(fma, a, b, c)
         }
         FltOp::Fma => {
-            let out = if FMA {
-                a.zip3(b, c, |a, b, c| finish(f(a).mul_add(f(b), f(c))))
-            } else {
-                a.zip3(b, c, |a, b, c| finish(fused(f(a), f(b), f(c))))
-            };
-            drop_lifted(out, a, b, c)
+            let fma = |lane: usize| fused(f(a.0[lane]), f(b.0[lane]), f(c.0[lane]));
+            finish_products(fma, a, b, c)
         }
     }
 }
 
+/// Signs as a source's modifiers want them.
+#[inline(always)]
+fn modified(bits: u32, flt: Flt) -> u32 {
+    let keep = if flt.abs { 0x7fff_ffff } else { u32::MAX };
+    let flip = if flt.neg { 0x8000_0000 } else { 0 };
+    (bits & keep) ^ flip
+}
+
 impl Simd {
-    /// A floating-point source as singles: halves widened exactly, subnormal singles flushed.
+    /// A floating-point source as singles: halves widened exactly, subnormal singles flushed. In place if nothing has to
+    /// be done, else in `room`.
+    #[inline(always)]
+    pub(super) fn flt_at<'a>(
+        &'a self,
+        uniforms: &[u32; 256],
+        flt: Flt,
+        room: &'a mut Room,
+    ) -> &'a Lanes {
+        match flt.val {
+            Val::Full(r) | Val::Low(r) | Val::High(r) => {
+                let reg = &self.regs[r as usize % 128];
+                if flt.half {
+                    let down = if matches!(flt.val, Val::High(_)) {
+                        16
+                    } else {
+                        0
+                    };
+                    room.write(reg.map(|x| modified(from_half(x >> down & 0xffff), flt)))
+                } else {
+                    room.write(reg.map(|x| modified(flush(x), flt)))
+                }
+            }
+            _ => {
+                let bits = scalar(uniforms, flt.val);
+                let bits = if flt.half {
+                    from_half(bits)
+                } else {
+                    flush(bits)
+                };
+                room.write(Lanes::splat(modified(bits, flt)))
+            }
+        }
+    }
+
+    /// The same by value.
     #[inline(always)]
     pub(super) fn flt(&self, uniforms: &[u32; 256], flt: Flt) -> Lanes {
-        let value = self.val(uniforms, flt.val);
-        let value = if flt.half {
-            value.map(from_half)
-        } else {
-            value.map(flush)
-        };
-        let keep = if flt.abs { 0x7fff_ffff } else { u32::MAX };
-        let flip = if flt.neg { 0x8000_0000 } else { 0 };
-        value.map(|x| (x & keep) ^ flip)
+        *self.flt_at(uniforms, flt, &mut Room::uninit())
     }
 
     /// Writes singles to a destination of either width.
@@ -173,12 +214,12 @@ impl Simd {
         [a, b, c]: [Flt; 3],
         sat: bool,
     ) {
-        let a = self.flt(uniforms, a);
-        let b = self.flt(uniforms, b);
-        let c = if matches!(op, FltOp::Fma) {
-            self.flt(uniforms, c)
-        } else {
-            Lanes::ZERO
+        let [ra, rb, rc] = &mut room();
+        let a = self.flt_at(uniforms, a, ra);
+        let b = self.flt_at(uniforms, b, rb);
+        let c = match op {
+            FltOp::Fma => self.flt_at(uniforms, c, rc),
+            _ => a,
         };
         let out = arithmetic::<FMA>(op, a, b, c);
         self.put_flt(d, out, sat);
@@ -193,7 +234,8 @@ impl Simd {
         a: Flt,
         sat: bool,
     ) {
-        let a = self.flt(uniforms, a);
+        let [room] = &mut room();
+        let a = self.flt_at(uniforms, a, room);
         let with = |f: fn(f32) -> f32| a.map(|a| finish(f(f32::from_bits(a))));
         let out = match op {
             FltUnary::Floor => with(f32::floor),
@@ -250,7 +292,7 @@ fn sinc(a: f32) -> f32 {
 
 /// In each quad, lane `plus[i]` less lane `minus[i]`.
 #[inline(always)]
-fn differences(a: Lanes, plus: [usize; 4], minus: [usize; 4]) -> Lanes {
+fn differences(a: &Lanes, plus: [usize; 4], minus: [usize; 4]) -> Lanes {
     let mut out = Lanes::ZERO;
     for lane in 0..32 {
         let quad = lane & !3;

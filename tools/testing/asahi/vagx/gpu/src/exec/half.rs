@@ -4,6 +4,7 @@
 
 use super::Simd;
 use super::float::{finish, fused_odd, saturate};
+use super::lanes::room;
 use crate::uop::*;
 
 /// Widens a half, exactly.
@@ -71,7 +72,8 @@ impl Simd {
         sat: bool,
     ) {
         let f = f32::from_bits;
-        let (a, b) = (self.flt(uniforms, a), self.flt(uniforms, b));
+        let [ra, rb] = &mut room();
+        let (a, b) = (self.flt_at(uniforms, a, ra), self.flt_at(uniforms, b, rb));
         // Single precision has enough bits that rounding sums and products twice is harmless.
         let out = match op {
             FltOp::Add => a.zip(b, |a, b| to_half((f(a) + f(b)).to_bits())),

@@ -4,6 +4,9 @@
 //!
 //! Everything here is inlined into the interpreter's loop, which is compiled once for each set of CPU features.
 
+use std::borrow::Borrow;
+use std::mem::MaybeUninit;
+
 /// A value for each lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(align(64))]
@@ -38,8 +41,8 @@ impl Lanes {
     }
 
     #[inline(always)]
-    pub(crate) fn map(self, f: impl Fn(u32) -> u32) -> Self {
-        let mut out = self;
+    pub(crate) fn map(&self, f: impl Fn(u32) -> u32) -> Self {
+        let mut out = Lanes::ZERO;
         for lane in 0..32 {
             out.0[lane] = f(self.0[lane]);
         }
@@ -47,8 +50,9 @@ impl Lanes {
     }
 
     #[inline(always)]
-    pub(crate) fn zip(self, b: Lanes, f: impl Fn(u32, u32) -> u32) -> Self {
-        let mut out = self;
+    pub(crate) fn zip(&self, b: impl Borrow<Lanes>, f: impl Fn(u32, u32) -> u32) -> Self {
+        let b = b.borrow();
+        let mut out = Lanes::ZERO;
         for lane in 0..32 {
             out.0[lane] = f(self.0[lane], b.0[lane]);
         }
@@ -56,8 +60,14 @@ impl Lanes {
     }
 
     #[inline(always)]
-    pub(crate) fn zip3(self, b: Lanes, c: Lanes, f: impl Fn(u32, u32, u32) -> u32) -> Self {
-        let mut out = self;
+    pub(crate) fn zip3(
+        &self,
+        b: impl Borrow<Lanes>,
+        c: impl Borrow<Lanes>,
+        f: impl Fn(u32, u32, u32) -> u32,
+    ) -> Self {
+        let (b, c) = (b.borrow(), c.borrow());
+        let mut out = Lanes::ZERO;
         for lane in 0..32 {
             out.0[lane] = f(self.0[lane], b.0[lane], c.0[lane]);
         }
@@ -66,9 +76,18 @@ impl Lanes {
 
     /// `self` where the mask is set, `other` where it is not.
     #[inline(always)]
-    pub(crate) fn select(self, other: Lanes, mask: Lanes) -> Self {
+    pub(crate) fn select(&self, other: impl Borrow<Lanes>, mask: impl Borrow<Lanes>) -> Self {
         self.zip3(other, mask, |a, b, m| (a & m) | (b & !m))
     }
+}
+
+/// A place for a source that has to be made.
+pub(crate) type Room = MaybeUninit<Lanes>;
+
+/// Places for the sources of an operation.
+#[inline(always)]
+pub(crate) fn room<const N: usize>() -> [Room; N] {
+    [const { Room::uninit() }; N]
 }
 
 /// A truth value as a mask.

@@ -2,7 +2,8 @@
 
 //! The interpreter's loop.
 
-use super::{Context, Simd, alu};
+use super::lanes::room;
+use super::{Context, Lanes, Simd, alu};
 use crate::cache::Program;
 use crate::uop::Uop;
 use std::sync::Arc;
@@ -98,7 +99,7 @@ impl Simd {
                 Uop::Nop => (),
                 Uop::Stop => break Outcome::Done,
                 Uop::Barrier => break Outcome::Barrier,
-                Uop::Const { d, value } => self.put(d, super::Lanes::splat(value)),
+                Uop::Const { d, value } => self.put(d, Lanes::splat(value)),
                 Uop::Mov { d, a } => self.put(d, self.val(u, a)),
                 Uop::Special { d, sr } => {
                     if !self.special(context, d, sr) {
@@ -112,7 +113,8 @@ impl Simd {
                     shift,
                     neg,
                 } => {
-                    let (a, b) = (self.int(u, a), self.int(u, b));
+                    let [ra, rb] = &mut room();
+                    let (a, b) = (self.int_at(u, a, ra), self.int_at(u, b, rb));
                     let sum = if neg {
                         a.zip(b, |a, b| a.wrapping_sub(b << shift))
                     } else {
@@ -128,7 +130,12 @@ impl Simd {
                     shift,
                     neg,
                 } => {
-                    let (a, b, c) = (self.int(u, a), self.int(u, b), self.int(u, c));
+                    let [ra, rb, rc] = &mut room();
+                    let (a, b, c) = (
+                        self.int_at(u, a, ra),
+                        self.int_at(u, b, rb),
+                        self.int_at(u, c, rc),
+                    );
                     let sign = if neg { u32::MAX } else { 1 };
                     let sum = a.zip3(b, c, |a, b, c| {
                         a.wrapping_mul(b)
@@ -157,19 +164,23 @@ impl Simd {
                     self.mad_saturating(u, d, [a, b, c], neg, signed);
                 }
                 Uop::Bit { d, op, a, b } => {
-                    let out = alu::bit(op, self.val(u, a), self.val(u, b));
+                    let [ra, rb] = &mut room();
+                    let out = alu::bit(op, self.at(u, a, ra), self.at(u, b, rb));
                     self.put(d, out);
                 }
                 Uop::ShiftLeft { d, a, by } => {
-                    let out = alu::shift_left(self.val(u, a), self.val(u, by));
+                    let [ra, rb] = &mut room();
+                    let out = alu::shift_left(self.at(u, a, ra), self.at(u, by, rb));
                     self.put(d, out);
                 }
                 Uop::ShiftRight { d, a, by } => {
-                    let out = alu::shift_right(self.val(u, a), self.val(u, by));
+                    let [ra, rb] = &mut room();
+                    let out = alu::shift_right(self.at(u, a, ra), self.at(u, by, rb));
                     self.put(d, out);
                 }
                 Uop::ShiftArith { d, a, by, high } => {
-                    let out = alu::shift_arith(self.int(u, a), self.val(u, by), high);
+                    let [ra, rb] = &mut room();
+                    let out = alu::shift_arith(self.int_at(u, a, ra), self.at(u, by, rb), high);
                     self.put(d, out);
                 }
                 Uop::Shift {
@@ -180,12 +191,13 @@ impl Simd {
                     c,
                     mask,
                 } => {
-                    let (a, b, c) = (self.val(u, a), self.val(u, b), self.val(u, c));
+                    let [ra, rb, rc] = &mut room();
+                    let (a, b, c) = (self.at(u, a, ra), self.at(u, b, rb), self.at(u, c, rc));
                     self.put(d, alu::shift(op, a, b, c, mask));
                 }
-                Uop::IntUnary { d, op, a } => self.put(d, alu::unary(op, self.val(u, a))),
+                Uop::IntUnary { d, op, a } => self.put(d, alu::unary(op, &self.val(u, a))),
                 Uop::Interleave { d, a, b } => {
-                    let out = alu::interleave(self.val(u, a), self.val(u, b));
+                    let out = alu::interleave(&self.val(u, a), &self.val(u, b));
                     self.put(d, out);
                 }
                 Uop::Convert { d, op, a } => self.convert(d, op, self.val(u, a)),
@@ -210,7 +222,8 @@ impl Simd {
                 Uop::FltUnary { d, op, a, sat } => self.float_unary(u, op, d, a, sat),
                 Uop::Select { d, ref cmp, x, y } => {
                     let mask = self.compare(u, cmp);
-                    let out = self.val(u, x).select(self.val(u, y), mask);
+                    let [rx, ry] = &mut room();
+                    let out = self.at(u, x, rx).select(self.at(u, y, ry), mask);
                     self.put(d, out);
                 }
                 Uop::Flow {
