@@ -11,6 +11,13 @@ fn squeeze(text: &str) -> String {
     text.split_ascii_whitespace().collect()
 }
 
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
+        .collect()
+}
+
 fn check(list: &str) -> usize {
     let mut lines = 0;
     let mut wrong = Vec::new();
@@ -19,10 +26,7 @@ fn check(list: &str) -> usize {
         .filter(|l| !l.is_empty() && !l.starts_with('#'))
     {
         let (hex, text) = line.split_once(' ').unwrap();
-        let bytes: Vec<u8> = (0..hex.len())
-            .step_by(2)
-            .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
-            .collect();
+        let bytes = bytes(hex);
         lines += 1;
         match decode(&bytes) {
             Ok(instr) => {
@@ -46,6 +50,28 @@ fn check(list: &str) -> usize {
 #[test]
 fn sample() {
     assert!(check(include_str!("instructions.txt")) > 400);
+}
+
+/// A hash of a text without its white space.
+fn hash(text: &str) -> u32 {
+    squeeze(text).bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+#[test]
+fn cases_of_mesa() {
+    let list = include_str!("mesa-cases.txt");
+    let mut lines = 0;
+    for line in list.lines().filter(|l| !l.starts_with('#')) {
+        let (hex, expected) = line.split_once(' ').unwrap();
+        let instr = decode(&bytes(hex)).unwrap();
+        let text = disassemble(&instr);
+        assert_eq!(format!("{:08x}", hash(&text)), expected, "{hex}: {text}");
+        assert_eq!(usize::from(instr.length) * 2, hex.len(), "{hex}: {text}");
+        lines += 1;
+    }
+    assert_eq!(lines, 555);
 }
 
 #[test]

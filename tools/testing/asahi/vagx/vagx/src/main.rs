@@ -49,7 +49,8 @@ enum Verb {
     Serve(serve::Args),
     /// Run captured jobs again, without a machine, and compare what they leave in memory
     Replay(replay::Args),
-    /// Disassemble shader code: bytes in hexadecimal, one program a line
+    /// Disassemble shader code: one instruction in hexadecimal a line, up to the first blank. The exit status is 1 if a
+    /// line is no known instruction
     Disasm {
         /// Standard input without it
         file: Option<PathBuf>,
@@ -81,9 +82,9 @@ fn disasm(file: Option<PathBuf>) -> Result<ExitCode> {
         None => Box::new(io::stdin().lock()),
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    let unknown = vagx_gpu::isa::disasm_lines(input, &mut out)?;
+    let wrong = vagx_gpu::isa::disasm_lines(input, &mut out, io::stderr().lock())?;
     out.flush()?;
-    Ok(match unknown {
+    Ok(match wrong {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })

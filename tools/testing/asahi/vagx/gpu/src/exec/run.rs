@@ -36,6 +36,9 @@ pub(crate) enum Cpu {
     /// AVX2, FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// The same and AVX-512 with its byte, word and vector length extensions.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 impl Cpu {
@@ -49,10 +52,28 @@ impl Cpu {
             && is_x86_feature_detected!("lzcnt")
             && is_x86_feature_detected!("popcnt")
         {
-            return Cpu::Avx2;
+            let wide = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            return if wide { Cpu::Avx512 } else { Cpu::Avx2 };
         }
         let _ = baseline;
         Cpu::Baseline
+    }
+}
+
+#[cfg(test)]
+impl Cpu {
+    /// All that this CPU can run.
+    pub(crate) fn all() -> Vec<Cpu> {
+        #[cfg(target_arch = "x86_64")]
+        match Cpu::detect(false) {
+            Cpu::Avx512 => return vec![Cpu::Baseline, Cpu::Avx2, Cpu::Avx512],
+            Cpu::Avx2 => return vec![Cpu::Baseline, Cpu::Avx2],
+            Cpu::Baseline => (),
+        }
+        vec![Cpu::Baseline]
     }
 }
 
@@ -70,12 +91,21 @@ impl Simd {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Cpu::detect` gives `Avx2` only where the CPU has all of these features.
             Cpu::Avx2 => unsafe { self.run_avx2(program, context) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Cpu::detect` gives `Avx512` only where the CPU has all of these features.
+            Cpu::Avx512 => unsafe { self.run_avx512(program, context) },
         }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
     fn run_avx2(&mut self, program: &Program, context: &mut Context<'_>) -> Outcome {
+        self.run_with::<true>(program, context)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    fn run_avx512(&mut self, program: &Program, context: &mut Context<'_>) -> Outcome {
         self.run_with::<true>(program, context)
     }
 

@@ -127,7 +127,7 @@ fn check(list: &str) -> (usize, Vec<String>) {
             .map(|i| u8::from_str_radix(&code[i..i + 2], 16).unwrap())
             .collect();
         lines += 1;
-        for cpu in [Cpu::Baseline, Cpu::detect(false)] {
+        for cpu in Cpu::all() {
             let got = execute(&code, seed, cpu);
             if got != Ok(expected) {
                 wrong.push(format!("{line} {cpu:?}: {:?}: {got:x?}", decode(&code)));
@@ -195,11 +195,17 @@ fn speed() {
             }
         };
         let program = Program::of_instructions(&[&instr; 1000]);
-        for cpu in [Cpu::Baseline, Cpu::detect(false)] {
+        for cpu in Cpu::all() {
             let mut launch = launch();
             let mut simd = Simd::new();
             prepare(&mut simd, &mut launch, 1);
             simd.set_exec(u32::MAX);
+            for (r, register) in simd.regs.iter_mut().enumerate() {
+                *register = Lanes(std::array::from_fn(|lane| {
+                    (r as f32 + lane as f32 / 64.0).to_bits()
+                }));
+            }
+            launch.uniforms.fill(1.25f32.to_bits());
             let mut context = Context::new(launch.into(), &Nothing, 0);
             let start = on_cpu();
             let rounds = 3000;

@@ -4,7 +4,7 @@
 
 use super::names;
 use super::table::Kind;
-use super::{DecodeError, Instr, Operand, Place, decode, minifloat};
+use super::{Instr, Operand, Place, decode, minifloat};
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Write};
 
@@ -87,34 +87,50 @@ fn operand(op: &Operand) -> String {
     text
 }
 
-/// Reads one encoding in hexadecimal a line (what follows the first blank is ignored) and writes for each the bytes of
-/// the instruction, its length and its text. Returns the number of lines that are not a known instruction.
-pub fn disasm_lines(input: impl BufRead, mut output: impl Write) -> io::Result<usize> {
-    let mut unknown = 0;
-    for line in input.lines() {
+/// Reads one encoding in hexadecimal a line (what follows the first blank is ignored, and so are empty lines and lines
+/// that begin with `#`) and writes for each the encoding, its length and its text. What is wrong with a line goes to
+/// `errors`, with its number. Returns how many were wrong.
+pub fn disasm_lines(
+    input: impl BufRead,
+    mut output: impl Write,
+    mut errors: impl Write,
+) -> io::Result<usize> {
+    let mut wrong = 0;
+    for (line, number) in input.split(b'\n').zip(1u64..) {
         let line = line?;
-        let Some(word) = line.split_ascii_whitespace().next() else {
+        let text = String::from_utf8_lossy(&line);
+        let Some(word) = text.split_ascii_whitespace().next() else {
             continue;
         };
-        match from_hex(word)
-            .ok_or(DecodeError::Unknown)
-            .and_then(|b| decode(&b))
-        {
+        if word.starts_with('#') {
+            continue;
+        }
+        match one(word) {
             Ok(instr) => {
-                let length = usize::from(instr.length);
-                let bytes: String = instr.word.to_le_bytes()[..length]
-                    .iter()
-                    .map(|b| format!("{b:02x}"))
-                    .collect();
-                writeln!(output, "{bytes:<24} {length:>2}  {}", disassemble(&instr))?;
+                let length = instr.length;
+                writeln!(output, "{word:<24} {length:>2}  {}", disassemble(&instr))?;
             }
-            Err(error) => {
-                unknown += 1;
-                writeln!(output, "{word:<24}  ?  <{error}>")?;
+            Err(why) => {
+                wrong += 1;
+                writeln!(errors, "line {number}: {word}: {why}")?;
             }
         }
     }
-    Ok(unknown)
+    Ok(wrong)
+}
+
+/// The instruction that an encoding is, all of it.
+fn one(word: &str) -> Result<Instr, String> {
+    let bytes = from_hex(word).ok_or("not bytes in hexadecimal")?;
+    let instr = decode(&bytes).map_err(|error| error.to_string())?;
+    match bytes.len() - usize::from(instr.length) {
+        0 => Ok(instr),
+        more => Err(format!(
+            "{} bytes long, {more} follow: {}",
+            instr.length,
+            disassemble(&instr)
+        )),
+    }
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -125,4 +141,26 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
         .step_by(2)
         .map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let input = "8800 stop\n\n# a comment\n880\n3800\tx\nffff\n88000000\n\u{e9}\n";
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let wrong = disasm_lines(input.as_bytes(), &mut out, &mut errors).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (out, errors) = (text(out), text(errors));
+        let words: Vec<_> = out.split_ascii_whitespace().collect();
+        assert_eq!(words, ["8800", "2", "stop", "3800", "2", "wait", "a"]);
+        let numbers: Vec<_> = errors
+            .lines()
+            .map(|l| l.split(':').next().unwrap())
+            .collect();
+        assert_eq!(numbers, ["line 4", "line 6", "line 7", "line 8"]);
+        assert_eq!(wrong, 4);
+    }
 }
