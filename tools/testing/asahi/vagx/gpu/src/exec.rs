@@ -23,10 +23,12 @@ mod simd;
 mod special;
 #[cfg(test)]
 mod tests;
+mod vertex;
 
 pub(crate) use half::{from_half, to_half};
 pub(crate) use lanes::Lanes;
 pub(crate) use run::{Cpu, Outcome};
+pub(crate) use vertex::VertexOutputs;
 
 use crate::cache::Program;
 use crate::memory::Memory;
@@ -83,6 +85,8 @@ pub(crate) struct Context<'a> {
     pub(crate) fault: Option<GpuFault>,
     /// Stores to uniforms and states, which only a preamble makes.
     pub(crate) preamble: Option<Preamble>,
+    /// What vertex programs write.
+    pub(crate) outputs: Option<VertexOutputs>,
 }
 
 /// What a preamble leaves for the threads of its launch.

@@ -37,6 +37,7 @@ impl<'a> Context<'a> {
             stats: Stats::default(),
             fault: None,
             preamble: None,
+            outputs: None,
         }
     }
 }

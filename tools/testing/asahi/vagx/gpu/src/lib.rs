@@ -20,10 +20,12 @@ mod launch;
 mod lower;
 mod memory;
 mod parallel;
+mod ppp;
 mod render;
 mod uop;
 mod usc;
 mod vdm;
+mod vertex;
 
 pub use cdm::{ComputeJob, LaunchInfo};
 pub use geometry::Geometry;
@@ -190,7 +192,7 @@ impl Gpu {
         job: &VertexJob,
         observer: &dyn Observer,
     ) -> Result<Geometry, JobError> {
-        vdm::run(memory, job, observer)
+        vdm::run(&self.config, &self.cache, memory, job, observer)
     }
 
     /// Runs the fragment half of a render whose vertex half is over. The model has no rasteriser: memory stays as it is,

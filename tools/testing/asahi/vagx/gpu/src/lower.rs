@@ -9,6 +9,7 @@ mod group;
 mod int;
 mod memory;
 mod operand;
+mod vertex;
 
 use crate::isa::Instr;
 use crate::uop::Uop;
@@ -26,6 +27,7 @@ const PARTS: &[Part] = &[
     control::lower,
     group::lower,
     memory::lower,
+    vertex::lower,
 ];
 
 /// Lowers the instruction at `offset` of its program. Jumps are left with the byte offset of their target, modulo 2^32.

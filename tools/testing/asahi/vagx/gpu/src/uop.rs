@@ -217,6 +217,11 @@ pub(crate) enum Uop {
         words: i32,
     },
     /// `count` halves from the register half `source` of the first active lane to uniform half `d`.
+    /// Writes a word of the vertex.
+    StoreVarying {
+        value: u8,
+        index: Val,
+    },
     UniformStore {
         d: u16,
         source: u8,

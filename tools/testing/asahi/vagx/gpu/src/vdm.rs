@@ -2,13 +2,16 @@
 
 //! The vertex data master: control streams of draws (Mesa, `src/asahi/genxml/cmdbuf.xml`, "VDM").
 //!
-//! No shader runs here. The stream is read to its end as hardware would read it, which tells how much there is to
-//! draw and finds what is not mapped.
+//! A stream is read as it is executed, because programs may write what follows.
 
-use crate::geometry::Geometry;
+use crate::cache::Cache;
+use crate::geometry::{DrawState, Geometry};
 use crate::memory::{Access, GpuMemory, Memory};
+use crate::ppp::Ppp;
 use crate::render::VertexJob;
-use crate::{GpuFault, JobError, Observer, Unit, Unsupported};
+use crate::vertex::{Draws, IndexList, Indices, VertexState};
+use crate::{GpuConfig, GpuFault, JobError, Observer, Unit, Unsupported};
+use std::sync::Arc;
 
 /// Streams that may be waiting for one that they called.
 const MOST_CALLS: usize = 16;
@@ -32,9 +35,16 @@ struct Vdm<'a> {
     observer: &'a dyn Observer,
     memory: Memory<'a>,
     stats: VertexStats,
+    ppp: Ppp,
+    /// The state of draws, until it changes.
+    state: Option<Arc<DrawState>>,
+    vertex: VertexState,
+    draws: Draws<'a>,
 }
 
 pub(crate) fn run(
+    config: &GpuConfig,
+    cache: &Cache,
     space: &dyn GpuMemory,
     job: &VertexJob,
     observer: &dyn Observer,
@@ -43,11 +53,15 @@ pub(crate) fn run(
         observer,
         memory: Memory::new(space),
         stats: VertexStats::default(),
+        ppp: Ppp::default(),
+        state: None,
+        vertex: VertexState::default(),
+        draws: Draws::new(config, cache, observer, job, space),
     };
     vdm.stream(job.vdm_ctrl_stream_base)?;
     Ok(Geometry {
         stats: vdm.stats,
-        draws: Vec::new(),
+        draws: vdm.draws.finish(),
     })
 }
 
@@ -62,8 +76,12 @@ impl Vdm<'_> {
             let word = self.word(at)?;
             match word >> 29 {
                 0 => at = self.state(at, word)?,
-                // Barriers order what the model does in order anyway; one of them ends a called stream.
-                1 if word >> 27 & 1 == 0 => at = at.wrapping_add(4),
+                // The model does everything in order anyway, but what is known of memory has to be looked at again. One
+                // kind of barrier ends a called stream.
+                1 if word >> 27 & 1 == 0 => {
+                    self.draws.barrier();
+                    at = at.wrapping_add(4);
+                }
                 1 => match calls.pop() {
                     Some(back) => at = back,
                     None => return self.refuse(at, "return without a call"),
@@ -86,16 +104,27 @@ impl Vdm<'_> {
         }
     }
 
-    /// A record of state elsewhere, which hardware reads whole.
+    /// A record of state elsewhere.
     fn state(&mut self, at: u64, word: u32) -> Result<u64, JobError> {
         let low = self.word(at.wrapping_add(4))?;
         let record = u64::from(word & 0xff) << 32 | u64::from(low);
-        let words = u64::from(word >> 8 & 0xff);
+        let count = (word >> 8 & 0xff) as usize;
         self.stats.state_updates += 1;
-        if words != 0 {
-            for place in [record, record.wrapping_add(words * 4 - 4)] {
-                self.load(place, Unit::Ppp)?;
+        let mut words = [0; 256];
+        let mut va = record;
+        for word in &mut words[..count] {
+            *word = self.load(va, Unit::Ppp)?;
+            va = va.wrapping_add(4);
+        }
+        self.state = None;
+        if let Err(why) = self.ppp.update(&words[..count]) {
+            let bytes = words[..count].iter().flat_map(|w| w.to_le_bytes());
+            return Err(Unsupported {
+                va: record,
+                bytes: bytes.collect(),
+                why: why.into(),
             }
+            .into());
         }
         Ok(at.wrapping_add(8))
     }
@@ -103,11 +132,23 @@ impl Vdm<'_> {
     fn vertex_state(&mut self, at: u64, word: u32) -> Result<u64, JobError> {
         let mut length = 4;
         for bit in [0, 1, 2, 3, 4, 5, 7] {
-            if word >> bit & 1 != 0 {
-                self.word(at.wrapping_add(length))?;
-                length += 4;
+            if word >> bit & 1 == 0 {
+                continue;
+            }
+            let value = self.word(at.wrapping_add(length))?;
+            length += 4;
+            let vertex = &mut self.vertex;
+            match bit {
+                0 => vertex.restart_index = value,
+                1 => vertex.counts = value,
+                2 => vertex.pipeline = Some(value),
+                3 => vertex.outputs = value,
+                5 => vertex.control = value,
+                // Of tessellation, which Mesa leaves to compute programs.
+                _ => (),
             }
         }
+        self.draws.barrier();
         // Padded, but for one kind (Mesa, `src/asahi/lib/decode.c`).
         if word >> 7 & 1 == 0 {
             length = length.next_multiple_of(8);
@@ -126,25 +167,52 @@ impl Vdm<'_> {
             next = next.wrapping_add(4);
             Ok(Some(value))
         };
-        take(self, 21)?;
-        let mut count = take(self, 22)?;
-        let mut instances = take(self, 23)?;
-        take(self, 24)?;
+        let buffer = take(self, 21)?;
+        let mut list = IndexList {
+            primitive: word >> 8 & 0xff,
+            count: take(self, 22)?.unwrap_or(0),
+            instances: take(self, 23)?.unwrap_or(1),
+            start: take(self, 24)?.unwrap_or(0),
+            indices: None,
+        };
         for _ in 0..2 {
             take(self, 25)?;
         }
+        let mut first = 0;
         if let Some(high) = take(self, 26)?
             && let Some(low) = take(self, 26)?
         {
+            // The structures of Vulkan's indirect draws.
             let sizes = u64::from(high & 0xff) << 32 | u64::from(low & !3);
-            count = Some(self.load(sizes, Unit::IndexList)?);
-            instances = Some(self.load(sizes.wrapping_add(4), Unit::IndexList)?);
+            let mut size = |n: u64| self.load(sizes.wrapping_add(4 * n), Unit::IndexList);
+            (list.count, list.instances) = (size(0)?, size(1)?);
+            if buffer.is_some() {
+                (first, list.start) = (size(2)?, size(3)?);
+            } else {
+                list.start = size(2)?;
+            }
         }
         take(self, 27)?;
-        take(self, 20)?;
-        let vertices = u64::from(count.unwrap_or(0)) * u64::from(instances.unwrap_or(1));
+        let size = take(self, 20)?;
+        if let Some(low) = buffer {
+            let log2_bytes = word >> 17 & 7;
+            if log2_bytes > 2 {
+                return self.refuse(at, "unknown size of indices");
+            }
+            list.indices = Some(Indices {
+                buffer: u64::from(word & 0xff) << 32 | u64::from(low),
+                size: size.map(|words| u64::from(words) << 2),
+                log2_bytes,
+                first,
+                restart: (word >> 16 & 1 != 0).then_some(self.vertex.restart_index),
+            });
+        }
+        let vertices = u64::from(list.count) * u64::from(list.instances);
         self.stats.draws += 1;
         self.stats.vertices = self.stats.vertices.saturating_add(vertices);
+        let ppp = &self.ppp;
+        let state = self.state.get_or_insert_with(|| Arc::new(ppp.state()));
+        self.draws.draw(at, &list, &self.vertex, state)?;
         Ok(next)
     }
 

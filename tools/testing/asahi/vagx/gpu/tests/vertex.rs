@@ -91,7 +91,7 @@ fn draws_are_counted() {
         1 << 29 | 0x160,
         END,
     ];
-    let stats = run(&[(0, &stream)]).unwrap();
+    let stats = run(&[(0, &stream), (0x40, &[0, 0])]).unwrap();
     let expected = VertexStats {
         blocks: 6,
         draws: 2,

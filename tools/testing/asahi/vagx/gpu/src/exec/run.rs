@@ -336,6 +336,11 @@ impl Simd {
             Uop::SamplerState { d, base, offset } => {
                 return self.state_store(context, true, d, base, offset);
             }
+            Uop::StoreVarying { value, index } => {
+                if !self.store_varying(context, value, index) {
+                    return Some(Outcome::Unsupported);
+                }
+            }
             Uop::Unmapped => return Some(Outcome::Fetch),
             _ => return Some(Outcome::Unsupported),
         }

@@ -5,12 +5,16 @@
 //!
 //! Hardware keeps this in the tiler's buffer, in a form that only it knows; the model keeps it on the host.
 
+mod build;
+mod clip;
 mod state;
 
 pub use state::{
     Cull, DrawState, Face, FragmentControl, FragmentShader, ObjectType, OutputSelect, PolygonMode,
     RegionClip, Stencil, VaryingCounts, Viewport, Visibility,
 };
+
+pub(crate) use build::Builder;
 
 use crate::vdm::VertexStats;
 use std::sync::Arc;
