@@ -54,6 +54,8 @@ pub enum FaultUnit {
     InstructionFetch,
     /// A load or store of a shader.
     Shader,
+    /// Reading a texture.
+    Texture,
 }
 
 /// Why a job did not end well.

@@ -150,6 +150,7 @@ fn translated(error: vagx_gpu::JobError) -> JobError {
                 Unit::Usc => FaultUnit::PipelineState,
                 Unit::Fetch => FaultUnit::InstructionFetch,
                 Unit::Shader => FaultUnit::Shader,
+                Unit::Texture => FaultUnit::Texture,
             },
             pc: f.pc,
         },

@@ -436,7 +436,7 @@ impl<'a> Run<'a> {
             FaultUnit::PrimitiveState => 0x09,
             FaultUnit::PipelineState => 0xe9,
             FaultUnit::InstructionFetch => 0x04,
-            FaultUnit::Shader => 0x01,
+            FaultUnit::Shader | FaultUnit::Texture => 0x01,
         };
         let info = FaultInfo {
             valid: true,

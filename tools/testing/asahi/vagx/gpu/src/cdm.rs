@@ -5,7 +5,7 @@
 //! A stream is read as it is executed, because programs that it launches may write what follows.
 
 use crate::cache::Cache;
-use crate::exec::{Context, Cpu, Launch, Simd};
+use crate::exec::{Context, Cpu, Launch, SamplerHeap, Simd};
 use crate::memory::{Access, GpuMemory};
 use crate::{GpuConfig, GpuFault, JobError, Observer, Stats, Unit, Unsupported};
 use crate::{group, launch};
@@ -166,6 +166,10 @@ impl Cdm<'_> {
         let exec_base = self.job.usc_exec_base;
         let usc = exec_base.wrapping_add((pipeline & !0x3f).into());
         let launch = Launch {
+            heap: SamplerHeap {
+                address: self.job.sampler_heap,
+                count: self.job.sampler_count,
+            },
             grid,
             local,
             vm_slot: self.job.vm_slot,

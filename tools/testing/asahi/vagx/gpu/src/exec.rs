@@ -23,6 +23,7 @@ mod simd;
 mod special;
 #[cfg(test)]
 mod tests;
+mod texture;
 mod vertex;
 
 pub(crate) use half::{from_half, to_half};
@@ -32,7 +33,8 @@ pub(crate) use vertex::VertexOutputs;
 
 use crate::cache::Program;
 use crate::memory::Memory;
-use crate::{GpuFault, Stats};
+use crate::texture::States;
+use crate::{GpuFault, Stats, Unsupported};
 use std::sync::Arc;
 
 /// Registers of a lane.
@@ -50,6 +52,8 @@ pub(crate) struct Launch {
     pub(crate) textures: Vec<[u8; 24]>,
     /// Sampler states, likewise.
     pub(crate) samplers: Vec<[u8; 24]>,
+    /// Sampler states that programs name by number.
+    pub(crate) heap: SamplerHeap,
     /// Threads of the grid.
     pub(crate) grid: [u32; 3],
     /// Threads of a workgroup.
@@ -64,12 +68,20 @@ impl Default for Launch {
             uniforms: Box::new([0; 256]),
             textures: Vec::new(),
             samplers: Vec::new(),
+            heap: SamplerHeap::default(),
             grid: [0; 3],
             local: [1; 3],
             vm_slot: 0,
             soft_faults: false,
         }
     }
+}
+
+/// The list of sampler states of a job.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SamplerHeap {
+    pub(crate) address: u64,
+    pub(crate) count: u32,
 }
 
 /// What SIMD-groups have in common while they run on a worker. It lives as long as a job; `launch` is changed for each
@@ -83,6 +95,10 @@ pub(crate) struct Context<'a> {
     pub(crate) stats: Stats,
     /// The first fault that was not soft.
     pub(crate) fault: Option<GpuFault>,
+    /// What an operation met that it does not know, if the operation itself is known.
+    pub(crate) unsupported: Option<Unsupported>,
+    /// Texture and sampler states that were in use lately.
+    pub(crate) states: States,
     /// Stores to uniforms and states, which only a preamble makes.
     pub(crate) preamble: Option<Preamble>,
     /// What vertex programs write.

@@ -9,6 +9,7 @@ use crate::cache::Program;
 use crate::exec::{Context, Cpu, LOCAL_SIZE, Launch, Outcome, Simd};
 use crate::memory::{Access, GpuMemory, Memory};
 use crate::parallel::{self, Plan, Stop};
+use crate::texture::States;
 use crate::{GpuConfig, GpuFault, JobError, Observer, Stats, Unit};
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ impl<'a> Context<'a> {
             core,
             stats: Stats::default(),
             fault: None,
+            unsupported: None,
+            states: States::default(),
             preamble: None,
             outputs: None,
         }
@@ -140,6 +143,11 @@ pub(crate) fn error(
     context: &Context<'_>,
 ) -> JobError {
     let index = simd.pc.saturating_sub(1);
+    if outcome == Outcome::Unsupported
+        && let Some(unsupported) = &context.unsupported
+    {
+        return unsupported.clone().into();
+    }
     match (outcome, context.fault) {
         (Outcome::Fault, Some(fault)) => fault.into(),
         (Outcome::Fetch, _) => {

@@ -22,6 +22,7 @@ mod memory;
 mod parallel;
 mod ppp;
 mod render;
+mod texture;
 mod uop;
 mod usc;
 mod vdm;
@@ -84,6 +85,8 @@ pub struct Stats {
     pub instructions: u64,
     /// Loads and stores of single threads that went to no mapped address.
     pub soft_faults: u64,
+    /// Texels read as zero because the way in which they are compressed is not known.
+    pub unknown_texels: u64,
 }
 
 impl Stats {
@@ -93,6 +96,7 @@ impl Stats {
         self.threads += other.threads;
         self.instructions += other.instructions;
         self.soft_faults += other.soft_faults;
+        self.unknown_texels += other.unknown_texels;
     }
 }
 
@@ -113,6 +117,8 @@ pub enum Unit {
     Fetch,
     /// Loads, stores and atomics of shaders.
     Shader,
+    /// Texels, and states of textures and samplers that a shader finds by itself.
+    Texture,
 }
 
 /// An access that no mapping allows.

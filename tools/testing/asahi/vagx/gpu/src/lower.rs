@@ -9,6 +9,7 @@ mod group;
 mod int;
 mod memory;
 mod operand;
+mod texture;
 mod vertex;
 
 use crate::isa::Instr;
@@ -28,6 +29,7 @@ const PARTS: &[Part] = &[
     group::lower,
     memory::lower,
     vertex::lower,
+    texture::lower,
 ];
 
 /// Lowers the instruction at `offset` of its program. Jumps are left with the byte offset of their target, modulo 2^32.

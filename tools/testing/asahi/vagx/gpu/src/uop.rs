@@ -6,11 +6,13 @@ mod alu;
 mod group;
 mod memory;
 mod operand;
+mod texture;
 
 pub(crate) use alu::*;
 pub(crate) use group::*;
 pub(crate) use memory::*;
 pub(crate) use operand::*;
+pub(crate) use texture::*;
 
 use crate::isa::Instr;
 
@@ -237,6 +239,7 @@ pub(crate) enum Uop {
         base: u8,
         offset: Val,
     },
+    Texture(Box<TextureOp>),
     /// Decoded, but not something that this model can execute (or not decoded at all, with the reason).
     Unsupported {
         instr: Option<Box<Instr>>,

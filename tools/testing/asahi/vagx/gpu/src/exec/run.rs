@@ -292,7 +292,7 @@ impl Simd {
                 }
                 ref memory => {
                     self.offset = program.offset(self.pc - 1);
-                    if let Some(outcome) = self.memory_uop(memory, context) {
+                    if let Some(outcome) = self.memory_uop::<FMA>(memory, context) {
                         break outcome;
                     }
                 }
@@ -304,7 +304,11 @@ impl Simd {
 
     /// The operations that may fault, and the rest.
     #[inline(always)]
-    fn memory_uop(&mut self, uop: &Uop, context: &mut Context<'_>) -> Option<Outcome> {
+    fn memory_uop<const FMA: bool>(
+        &mut self,
+        uop: &Uop,
+        context: &mut Context<'_>,
+    ) -> Option<Outcome> {
         match *uop {
             Uop::Load { ref regs, ref at } => self.load(context, regs, at),
             Uop::Store { ref regs, ref at } => self.store(context, regs, at),
@@ -341,6 +345,7 @@ impl Simd {
                     return Some(Outcome::Unsupported);
                 }
             }
+            Uop::Texture(ref op) => return self.texture::<FMA>(context, op),
             Uop::Unmapped => return Some(Outcome::Fetch),
             _ => return Some(Outcome::Unsupported),
         }

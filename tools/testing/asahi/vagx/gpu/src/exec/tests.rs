@@ -93,6 +93,7 @@ fn launch() -> Launch {
         uniforms: Box::new([0; 256]),
         textures: Vec::new(),
         samplers: Vec::new(),
+        heap: SamplerHeap::default(),
         grid: [32, 1, 1],
         local: [32, 1, 1],
         vm_slot: 0,

@@ -10,7 +10,7 @@ pub(crate) use assembly::Assembled;
 pub(crate) use index::{IndexList, Indices};
 
 use crate::cache::Cache;
-use crate::exec::{Context, Cpu, Launch, Simd};
+use crate::exec::{Context, Cpu, Launch, SamplerHeap, Simd};
 use crate::geometry::{Builder, Draw, DrawState};
 use crate::launch::{self, Loaded};
 use crate::memory::GpuMemory;
@@ -181,6 +181,10 @@ impl<'a> Draws<'a> {
             counts: vertex.counts,
         };
         let launch = Launch {
+            heap: SamplerHeap {
+                address: self.job.sampler_heap,
+                count: self.job.sampler_count,
+            },
             vm_slot: self.job.vm_slot,
             soft_faults: self.config.soft_faults,
             ..Launch::default()
