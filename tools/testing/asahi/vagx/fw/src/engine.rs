@@ -52,6 +52,8 @@ pub enum FaultUnit {
     PipelineState,
     /// Fetching instructions.
     InstructionFetch,
+    /// Reading scissors and biases, loading and storing depth and stencil, counting what is visible.
+    Isp,
     /// A load or store of a shader.
     Shader,
     /// Reading a texture.

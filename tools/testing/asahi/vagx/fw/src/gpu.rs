@@ -149,6 +149,7 @@ fn translated(error: vagx_gpu::JobError) -> JobError {
                 Unit::Ppp => FaultUnit::PrimitiveState,
                 Unit::Usc => FaultUnit::PipelineState,
                 Unit::Fetch => FaultUnit::InstructionFetch,
+                Unit::Isp => FaultUnit::Isp,
                 Unit::Shader => FaultUnit::Shader,
                 Unit::Texture => FaultUnit::Texture,
             },

@@ -427,8 +427,8 @@ impl<'a> Run<'a> {
             Ok(_) => (3, 0),
         };
         // Which of its units hardware names for which access is not documented; these are of the right kind (m1n1
-        // `hw/agx.py`): a data master, its fetches, the primitive processor, instruction access, and the shaders'
-        // first-level cache.
+        // `hw/agx.py`): a data master, its fetches, the primitive processor, instruction access, the
+        // loads and stores of depth, and the shaders' first-level cache.
         let code = match unit {
             FaultUnit::ControlStream => 0xa2,
             FaultUnit::VertexStream => 0xa7,
@@ -437,6 +437,7 @@ impl<'a> Run<'a> {
             FaultUnit::PipelineState => 0xe9,
             FaultUnit::InstructionFetch => 0x04,
             FaultUnit::Shader | FaultUnit::Texture => 0x01,
+            FaultUnit::Isp => 0x0e,
         };
         let info = FaultInfo {
             valid: true,

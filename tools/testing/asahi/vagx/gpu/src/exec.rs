@@ -14,6 +14,7 @@ mod control;
 mod convert;
 mod float;
 mod format;
+mod fragment;
 mod half;
 mod lanes;
 mod local;
@@ -32,6 +33,7 @@ pub(crate) use run::{Cpu, Outcome};
 pub(crate) use vertex::VertexOutputs;
 
 use crate::cache::Program;
+use crate::fragment::Group;
 use crate::memory::Memory;
 use crate::texture::States;
 use crate::{GpuFault, Stats, Unsupported};
@@ -103,6 +105,8 @@ pub(crate) struct Context<'a> {
     pub(crate) preamble: Option<Preamble>,
     /// What vertex programs write.
     pub(crate) outputs: Option<VertexOutputs>,
+    /// The pixels of a fragment program.
+    pub(crate) fragment: Option<Box<Group>>,
 }
 
 /// What a preamble leaves for the threads of its launch.
@@ -121,6 +125,8 @@ pub(crate) struct Simd {
     mask: Lanes,
     /// Lanes that exist.
     alive: u32,
+    /// Lanes whose stores happen: helper lanes of fragment programs only compute.
+    writers: u32,
     /// Index of the next operation.
     pub(crate) pc: usize,
     /// Address of the program, for reports.
@@ -146,6 +152,7 @@ impl Simd {
             exec: 0,
             mask: Lanes::ZERO,
             alive: 0,
+            writers: 0,
             pc: 0,
             program: 0,
             offset: 0,
@@ -211,6 +218,7 @@ impl Simd {
     fn reset(&mut self, program: &Program, alive: u32) {
         self.regs[..program.registers].fill(Lanes::ZERO);
         self.alive = alive;
+        self.writers = u32::MAX;
         self.pc = 0;
         self.stack.clear();
         self.set_exec(alive);

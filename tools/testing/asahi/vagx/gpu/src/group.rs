@@ -41,6 +41,7 @@ impl<'a> Context<'a> {
             states: States::default(),
             preamble: None,
             outputs: None,
+            fragment: None,
         }
     }
 }

@@ -11,6 +11,7 @@
 mod cache;
 mod cdm;
 mod exec;
+mod fragment;
 pub mod geometry;
 mod group;
 #[expect(dead_code)]
@@ -115,6 +116,8 @@ pub enum Unit {
     Usc,
     /// Instruction fetch.
     Fetch,
+    /// Depth, stencil and visibility: scissors, biases and counts.
+    Isp,
     /// Loads, stores and atomics of shaders.
     Shader,
     /// Texels, and states of textures and samplers that a shader finds by itself.
@@ -201,19 +204,15 @@ impl Gpu {
         vdm::run(&self.config, &self.cache, memory, job, observer)
     }
 
-    /// Runs the fragment half of a render whose vertex half is over. The model has no rasteriser: memory stays as it is,
-    /// and [`Rendered`] says so.
+    /// Runs the fragment half of a render whose vertex half made `geometry`, on worker threads. Blocks the caller.
     pub fn run_fragment(
         &self,
-        _memory: &dyn GpuMemory,
-        _job: &RenderJob,
-        _geometry: &Geometry,
+        memory: &dyn GpuMemory,
+        job: &RenderJob,
+        geometry: &Geometry,
         observer: &dyn Observer,
     ) -> Result<Rendered, JobError> {
-        if observer.cancelled() {
-            return Err(JobError::Cancelled);
-        }
-        Ok(Rendered::default())
+        fragment::run(&self.config, &self.cache, memory, job, geometry, observer)
     }
 }
 

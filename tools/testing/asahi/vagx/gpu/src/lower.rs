@@ -5,6 +5,7 @@
 mod compare;
 mod control;
 mod float;
+mod fragment;
 mod group;
 mod int;
 mod memory;
@@ -30,6 +31,7 @@ const PARTS: &[Part] = &[
     memory::lower,
     vertex::lower,
     texture::lower,
+    fragment::lower,
 ];
 
 /// Lowers the instruction at `offset` of its program. Jumps are left with the byte offset of their target, modulo 2^32.

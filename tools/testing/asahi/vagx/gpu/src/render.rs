@@ -104,4 +104,6 @@ pub struct RenderJob {
 pub struct Rendered {
     /// Pixels that were written to memory.
     pub pixels: u64,
+    /// Instructions, counted per SIMD-group.
+    pub instructions: u64,
 }

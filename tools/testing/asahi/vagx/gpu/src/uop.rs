@@ -3,12 +3,14 @@
 //! Instructions in the form in which they are executed: operands resolved, choices made.
 
 mod alu;
+mod fragment;
 mod group;
 mod memory;
 mod operand;
 mod texture;
 
 pub(crate) use alu::*;
+pub(crate) use fragment::*;
 pub(crate) use group::*;
 pub(crate) use memory::*;
 pub(crate) use operand::*;
@@ -240,6 +242,8 @@ pub(crate) enum Uop {
         offset: Val,
     },
     Texture(Box<TextureOp>),
+    /// Something that only fragment programs do.
+    Fragment(FragmentOp),
     /// Decoded, but not something that this model can execute (or not decoded at all, with the reason).
     Unsupported {
         instr: Option<Box<Instr>>,

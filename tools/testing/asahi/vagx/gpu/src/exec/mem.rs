@@ -115,11 +115,12 @@ impl Simd {
 
     #[inline(always)]
     fn store_unit<T: Word>(&self, context: &mut Context<'_>, va: &[u64; 32], value: &Lanes) {
-        if self.exec == 0 || context.memory.store_page::<T>(va, self.exec, &value.0) {
+        let active = self.exec & self.writers;
+        if active == 0 || context.memory.store_page::<T>(va, active, &value.0) {
             return;
         }
         for lane in 0..32 {
-            if self.exec >> lane & 1 != 0
+            if active >> lane & 1 != 0
                 && context.memory.store::<T>(va[lane], value.0[lane]).is_err()
             {
                 context.unmapped(va[lane], Access::Write, self.address_of_pc());

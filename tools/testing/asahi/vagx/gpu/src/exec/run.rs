@@ -346,6 +346,7 @@ impl Simd {
                 }
             }
             Uop::Texture(ref op) => return self.texture::<FMA>(context, op),
+            Uop::Fragment(ref op) => return self.fragment(context, op),
             Uop::Unmapped => return Some(Outcome::Fetch),
             _ => return Some(Outcome::Unsupported),
         }

@@ -12,6 +12,11 @@ impl Simd {
         let launch = &*context.launch;
         let axis = usize::from(sr & 3);
         let below = |lane: usize| (1u32 << lane) - 1;
+        let fragment = context.fragment.as_deref();
+        if let Some(value) = fragment.and_then(|group| self.fragment_special(group, sr)) {
+            self.put(d, value);
+            return true;
+        }
         let value = match sr {
             0..=2 => Lanes::splat(self.group[axis]),
             4..=6 => Lanes::splat(self.threads[axis]),

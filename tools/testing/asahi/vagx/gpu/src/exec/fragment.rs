@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Fragment programs: interpolation, tests of samples, and what their special registers say.
+
+use super::half::to_half;
+use super::{Context, Lanes, Outcome, Simd};
+use crate::cache::Program;
+use crate::fragment::{ALL_SAMPLES, Group};
+use crate::uop::{Coefficient, Dst, FragmentOp, Place, Val};
+
+impl Simd {
+    /// Makes it a SIMD-group of a fragment program, whose pixels are those of `group`.
+    pub(crate) fn start_fragments(&mut self, program: &Program, group: &Group) {
+        self.group = [0, 0, group.layer];
+        self.index = 0;
+        self.program = program.address;
+        self.reset(program, group.alive());
+        self.writers = group.covered();
+    }
+
+    /// Makes it the one thread of a program that runs at the end of a tile of this layer.
+    pub(crate) fn start_tile_program(&mut self, program: &Program, layer: u32) {
+        self.group = [0, 0, layer];
+        self.index = 0;
+        self.thread = [Lanes::ZERO; 3];
+        self.threads = [1; 3];
+        self.program = program.address;
+        self.reset(program, 1);
+    }
+
+    /// Special registers of fragments, by their number in Mesa, `src/asahi/isa/AGX2.xml`. None if there is no such one.
+    pub(super) fn fragment_special(&self, group: &Group, sr: u8) -> Option<Lanes> {
+        Some(match sr {
+            14 => Lanes::splat(group.samples.trailing_zeros()),
+            60 => group.coverage,
+            62 => group.back_facing,
+            63 => group.coverage.map(|samples| u32::from(samples != 0)),
+            80 => group.x,
+            81 => group.y,
+            124 => group.input_mask,
+            _ => return None,
+        })
+    }
+
+    #[inline(never)]
+    pub(super) fn fragment(
+        &mut self,
+        context: &mut Context<'_>,
+        op: &FragmentOp,
+    ) -> Option<Outcome> {
+        // Taken out for a while, so that other parts of the context can be used beside it.
+        let Some(mut group) = context.fragment.take() else {
+            return Some(Outcome::Unsupported);
+        };
+        let uniforms = &context.launch.uniforms;
+        match *op {
+            FragmentOp::Iterate {
+                ref d,
+                count,
+                from,
+                w,
+                place,
+            } => self.iterate(uniforms, &group, &d[..usize::from(count)], from, w, place),
+            FragmentOp::Load { d, from } => self.load_coefficient(uniforms, &group, d, from),
+            FragmentOp::SampleMask { target, live } => {
+                let (target, live) = (self.val(uniforms, target), self.val(uniforms, live));
+                self.each_active(|lane| {
+                    let live = group.named(live.0[lane]);
+                    let target = group.named(target.0[lane]);
+                    group.kill(lane, target & !live);
+                    group.test(lane, target & live, None, None);
+                });
+                self.writers = group.covered();
+            }
+            FragmentOp::Emit {
+                samples,
+                depth,
+                stencil,
+            } => {
+                let samples = self.val(uniforms, samples);
+                let depth = depth.map(|val| self.val(uniforms, val));
+                let stencil = stencil.map(|val| self.val(uniforms, val));
+                self.each_active(|lane| {
+                    let samples = group.named(samples.0[lane]);
+                    let depth = depth.map(|depth| f32::from_bits(depth.0[lane]));
+                    let stencil = stencil.map(|stencil| stencil.0[lane] as u8);
+                    group.test(lane, samples, depth, stencil);
+                });
+                self.writers = group.covered();
+            }
+        }
+        context.fragment = Some(group);
+        None
+    }
+
+    fn each_active(&self, mut f: impl FnMut(usize)) {
+        let mut left = self.exec;
+        while left != 0 {
+            f(left.trailing_zeros() as usize);
+            left &= left - 1;
+        }
+    }
+
+    fn iterate(
+        &mut self,
+        uniforms: &[u32; 256],
+        group: &Group,
+        d: &[Dst],
+        from: Coefficient,
+        w: Option<u8>,
+        place: Place,
+    ) {
+        let [x, y] = match place {
+            Place::Centre => group.centre,
+            Place::Centroid => group.centroids(),
+            Place::Sample(number) => group.sample_places(&self.val(uniforms, number)),
+        };
+        let w = w.map(|w| {
+            let numbers = Lanes::splat(w.into());
+            interpolate(group, Coefficient::Number(w), &numbers, [&x, &y])
+        });
+        for (index, &d) in d.iter().enumerate() {
+            let (from, numbers) = nth(self, uniforms, from, index as u32);
+            let mut value = interpolate(group, from, &numbers, [&x, &y]);
+            if let Some(w) = &w {
+                value = value.zip(*w, |a, b| (f32::from_bits(a) / f32::from_bits(b)).to_bits());
+            }
+            if d.bits() == 16 {
+                value = value.map(to_half);
+            }
+            self.put(d, value);
+        }
+    }
+
+    fn load_coefficient(&mut self, uniforms: &[u32; 256], group: &Group, d: u8, from: Coefficient) {
+        let (_, numbers) = nth(self, uniforms, from, 0);
+        let mut out = [Lanes::ZERO; 3];
+        for lane in 0..32 {
+            let plane = group.plane(lane / 4, numbers.0[lane]);
+            // Mesa takes the lowest bit of the first number for a sign that the others may be of no use
+            // (`src/asahi/compiler/agx_nir_lower_interpolation.c`), which here they never are.
+            out[0].0[lane] = plane.x.to_bits() & !1;
+            out[1].0[lane] = plane.y.to_bits();
+            out[2].0[lane] = plane.start.to_bits();
+        }
+        for (register, value) in (d..).zip(out) {
+            self.put_full(register, value);
+        }
+    }
+}
+
+/// The coefficient `index` places after another.
+fn nth(simd: &Simd, uniforms: &[u32; 256], from: Coefficient, index: u32) -> (Coefficient, Lanes) {
+    match from {
+        Coefficient::Number(n) => {
+            let n = u32::from(n) + index;
+            (Coefficient::Number(n as u8), Lanes::splat(n))
+        }
+        Coefficient::Indirect(val) => {
+            let numbers = simd.val(uniforms, val).map(|n| n.wrapping_add(index));
+            (Coefficient::Indirect(Val::Const(0)), numbers)
+        }
+    }
+}
+
+fn interpolate(group: &Group, from: Coefficient, numbers: &Lanes, at: [&Lanes; 2]) -> Lanes {
+    let mut out = Lanes::ZERO;
+    for quad in 0..group.quads() {
+        let lanes = 4 * quad..4 * quad + 4;
+        match from {
+            Coefficient::Number(n) => {
+                let plane = group.plane(quad, n.into());
+                for lane in lanes {
+                    let (x, y) = (f32::from_bits(at[0].0[lane]), f32::from_bits(at[1].0[lane]));
+                    out.0[lane] = plane.at(x, y).to_bits();
+                }
+            }
+            Coefficient::Indirect(_) => {
+                for lane in lanes {
+                    let (x, y) = (f32::from_bits(at[0].0[lane]), f32::from_bits(at[1].0[lane]));
+                    out.0[lane] = group.plane(quad, numbers.0[lane]).at(x, y).to_bits();
+                }
+            }
+        }
+    }
+    out
+}
+
+impl Group {
+    /// The samples that a program names: all of them by a mask of all ones, whatever there are
+    /// (Mesa, `src/asahi/compiler/agx_nir_lower_sample_mask.c`).
+    fn named(&self, mask: u32) -> u8 {
+        if mask & 0xff == 0xff {
+            ALL_SAMPLES
+        } else {
+            mask as u8
+        }
+    }
+}
