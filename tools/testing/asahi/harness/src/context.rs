@@ -26,6 +26,25 @@ pub struct Context {
     pub params: Params,
 }
 
+/// Where programs meet the virtual GPU.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In their own process.
+    #[default]
+    Shim,
+    /// Behind the driver, in a guest.
+    Vm,
+}
+
+impl Place {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shim => "shim",
+            Self::Vm => "vm",
+        }
+    }
+}
+
 /// What may stand on make's command line.
 #[derive(Debug, Default, Clone)]
 pub struct Params {
@@ -51,8 +70,22 @@ pub struct Params {
     pub seed: Option<u64>,
     /// A built kernel tree to boot as it is, for work on the kernel parts.
     pub kernel: Option<PathBuf>,
+    /// piglit's profile of tests.
+    pub profile: Option<String>,
+    /// Of the profile, the tests whose names match this.
+    pub filter: Option<String>,
+    /// Where piglit runs.
+    pub place: Place,
+    /// Part i of n of what is selected.
+    pub shard: Option<(usize, usize)>,
+    /// That many of what is selected, chosen by the seed.
+    pub sample: Option<usize>,
+    /// A list of known failures other than the one in the checkout.
+    pub baseline: Option<PathBuf>,
     /// A built vagx to take as it is.
     pub vagx: Option<PathBuf>,
+    /// A built shim to take as it is.
+    pub shim: Option<PathBuf>,
 }
 
 fn var(name: &str) -> Option<String> {
@@ -90,6 +123,26 @@ fn existing(name: &str, want_dir: bool) -> Result<Option<PathBuf>> {
     Ok(Some(path))
 }
 
+/// A number from the environment.
+fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>> {
+    match var(&format!("ASAHI_{name}")) {
+        None => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => bail!("{name}={text}: a number is wanted"),
+        },
+    }
+}
+
+/// A part such as `2/8`: numbered from 1, so that the last one of eight is `8/8`.
+fn shard(text: &str) -> Result<(usize, usize)> {
+    let part = text
+        .split_once('/')
+        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)))
+        .filter(|&(i, n)| (1..=n).contains(&i));
+    part.with_context(|| format!("SHARD={text}: a part such as 2/8 is wanted"))
+}
+
 /// A folder for results, made if it is not there.
 fn output_dir(name: &str) -> Result<Option<PathBuf>> {
     let Some(given) = var(&format!("ASAHI_{name}")) else {
@@ -108,12 +161,10 @@ impl Params {
                 _ => bail!("TIMEOUT={text}: a number of seconds is wanted"),
             },
         };
-        let seed = match var("ASAHI_SEED") {
-            None => None,
-            Some(text) => Some(
-                text.parse()
-                    .with_context(|| format!("SEED={text}: a number is wanted"))?,
-            ),
+        let place = match var("ASAHI_WHERE").as_deref() {
+            None | Some("shim") => Place::Shim,
+            Some("vm") => Place::Vm,
+            Some(other) => bail!("WHERE={other}: shim or vm is wanted"),
         };
         Ok(Self {
             cmd: var("ASAHI_CMD"),
@@ -128,12 +179,19 @@ impl Params {
             only: words("ONLY"),
             save: switch("SAVE", false)?,
             test: words("TEST"),
-            seed,
+            seed: number("SEED")?,
             debug: switch("DEBUG", false)?,
             wait: switch("WAIT", true)?,
             piglit: switch("PIGLIT", false)?,
             kernel: existing("KERNEL", true)?,
+            profile: var("ASAHI_PROFILE"),
+            filter: var("ASAHI_FILTER"),
+            place,
+            shard: var("ASAHI_SHARD").map(|text| shard(&text)).transpose()?,
+            sample: number("SAMPLE")?,
+            baseline: existing("BASELINE", false)?,
             vagx: existing("VAGX", false)?,
+            shim: existing("SHIM", false)?,
         })
     }
 }
@@ -167,5 +225,19 @@ impl Context {
     /// This tree's own part of the proving ground.
     pub fn asahi(&self) -> PathBuf {
         self.src.join("tools/testing/asahi")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_numbered_from_one() {
+        assert_eq!(shard("2/8").unwrap(), (2, 8));
+        assert_eq!(shard("8/8").unwrap(), (8, 8));
+        for wrong in ["0/8", "9/8", "2", "x/8", "2/"] {
+            assert!(shard(wrong).is_err(), "{wrong}");
+        }
     }
 }

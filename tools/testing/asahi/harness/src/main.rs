@@ -6,12 +6,14 @@ mod bench;
 mod cache;
 mod context;
 mod faults;
+mod host;
 mod kconfig;
 mod kernel;
 mod ktap;
 mod kunit;
 mod lint;
 mod overlay;
+mod piglit;
 mod prepare;
 mod proc;
 mod programs;
@@ -49,6 +51,8 @@ enum Verb {
     Kunit,
     /// What the driver costs, beside what the machine does.
     Bench,
+    /// piglit on the virtual GPU.
+    Piglit,
     /// Run CMD in a fresh guest.
     Vm,
     /// An interactive guest.
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Uapi => uapi::run(&ctx),
         Verb::Kunit => kunit::run(&ctx),
         Verb::Bench => bench::run(&ctx),
+        Verb::Piglit => piglit::run(&ctx),
         Verb::Vm => verbs::vm(&ctx),
         Verb::Shell => verbs::shell(&ctx),
         Verb::Kernel => verbs::kernel(&ctx),

@@ -2,7 +2,7 @@
 
 //! What every verb that boots a guest needs: programs, vagx, the guest's root, a kernel.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -25,8 +25,13 @@ pub struct Prepared {
 
 impl Prepared {
     pub fn make(ctx: &Context, progress: &mut Progress) -> Result<Self> {
+        Self::with_piglit(ctx, progress, ctx.params.piglit)
+    }
+
+    /// The same, with or without piglit in the guest whatever was asked for.
+    pub fn with_piglit(ctx: &Context, progress: &mut Progress, piglit: bool) -> Result<Self> {
         Ok(Self {
-            guest: roots::guest(ctx, progress, ctx.params.piglit)?,
+            guest: roots::guest(ctx, progress, piglit)?,
             vagx: vagx::build(ctx, progress)?,
             programs: programs::build(ctx, progress)?,
             accelerator: Accelerator::probe(&ctx.scratch),
@@ -41,6 +46,10 @@ impl Prepared {
             vagx: &self.vagx,
             programs: &self.programs,
         }
+    }
+
+    pub fn vagx(&self) -> &Path {
+        &self.vagx
     }
 
     pub fn versions(&self, ctx: &Context, kernel: &Kernel) -> Versions {

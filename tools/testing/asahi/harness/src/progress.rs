@@ -17,12 +17,14 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Seconds on two cores of a step that was never run here.
-const FIRST_GUESS: [(&str, f64); 9] = [
+const FIRST_GUESS: [(&str, f64); 11] = [
     ("guest root", 60.0),
+    ("host root", 60.0),
     ("piglit", 120.0),
     ("kernel source", 75.0),
     ("kernel tree", 15.0),
     ("vagx", 150.0),
+    ("shim", 100.0),
     ("kernel", 450.0),
     ("debug kernel", 650.0),
     ("clippy of the kernel", 500.0),

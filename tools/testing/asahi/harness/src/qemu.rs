@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::proc::{self, Guarded};
+use crate::roots::Piglit;
 
 pub const PROGRAM: &str = "qemu-system-aarch64";
 
@@ -116,7 +117,7 @@ pub struct Machine<'a> {
     pub cmdline: &'a str,
     pub dtb: &'a Path,
     pub root: &'a Path,
-    pub piglit: Option<&'a Path>,
+    pub piglit: Option<&'a Piglit>,
     /// The vfio-user server's socket.
     pub vagx: &'a Path,
     /// The folder with this run's script and modules.
@@ -199,8 +200,9 @@ impl Machine<'_> {
             .arg(format!("file,id=log,path={}", comma(self.kernel_log)));
         qemu.args(["-serial", "chardev:log"]);
         drive(&mut qemu, "root", self.root);
-        if let Some(image) = self.piglit {
-            drive(&mut qemu, "piglit", image);
+        if let Some(piglit) = self.piglit {
+            drive(&mut qemu, "piglit", &piglit.image);
+            virtfs(&mut qemu, "piglit", &piglit.tests);
         }
         virtfs(&mut qemu, "control", self.control);
         if let Some(share) = self.share {

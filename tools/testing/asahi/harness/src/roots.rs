@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::cache;
 use crate::context::Context;
+use crate::host;
 use crate::proc;
 use crate::progress::Progress;
 
@@ -19,6 +20,12 @@ const INIT: &str = include_str!("../guest/init");
 /// Counts up when [`finish`] or [`pack`] makes something else of the same packages.
 const RECIPE: &str = "1";
 
+/// Where the guest's libraries are.
+const LIBRARIES: &str = "aarch64-linux-gnu";
+
+/// Where the guest has piglit.
+const PIGLIT: &str = "usr/lib/aarch64-linux-gnu/piglit";
+
 /// The oldest Mesa whose asahi drivers speak the upstream interface.
 const MESA: (u32, u32) = (26, 1);
 
@@ -26,13 +33,22 @@ const MESA: (u32, u32) = (26, 1);
 #[derive(Debug)]
 pub struct Guest {
     pub root: PathBuf,
-    pub piglit: Option<PathBuf>,
+    pub piglit: Option<Piglit>,
     /// Version of Mesa in it.
     pub mesa: String,
 }
 
+/// piglit for a guest.
+#[derive(Debug)]
+pub struct Piglit {
+    /// The image with the architecture's own part.
+    pub image: PathBuf,
+    /// The host's folder of generated tests.
+    pub tests: PathBuf,
+}
+
 /// The packages of a list in the repository: one a line, `b:` for backports.
-fn packages(list: &str) -> Vec<String> {
+pub fn packages(list: &str) -> Vec<String> {
     list.lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .filter(|line| !line.is_empty())
@@ -90,11 +106,14 @@ pub fn guest(ctx: &Context, progress: &mut Progress, piglit: bool) -> Result<Gue
         progress.step("guest root", || make_guest(ctx, dir))
     })?;
     let piglit = if piglit {
-        let key = cache::key([ctx.release.as_bytes(), b"piglit 1".as_slice()]);
+        let key = cache::key([ctx.release.as_bytes(), b"piglit 2".as_slice()]);
         let dir = cache::entry(&ctx.cache, "piglit", &key, |dir| {
             progress.step("piglit", || make_piglit(ctx, dir))
         })?;
-        Some(dir.join("piglit.erofs"))
+        Some(Piglit {
+            image: dir.join("piglit.erofs"),
+            tests: host::generated_tests(&host::piglit_root(ctx, progress)?),
+        })
     } else {
         None
     };
@@ -109,7 +128,7 @@ fn make_guest(ctx: &Context, dir: &Path) -> Result<()> {
     let root = dir.join("root");
     let log = proc::fresh(&ctx.cache, "guest.log")?;
     extract(ctx, &root, "arm64", &packages(PACKAGES), &log)?;
-    let mesa = mesa_version(&root)?;
+    let mesa = mesa_version(&root, LIBRARIES)?;
     finish(&root)?;
     pack(&root, &dir.join("root.erofs"), &log)?;
     fs::write(dir.join("mesa"), mesa)?;
@@ -117,16 +136,32 @@ fn make_guest(ctx: &Context, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// piglit is four times the rest: an image of its own, which most guests never see.
+/// Unpacks piglit and what it needs, to lie below a root with a Mesa of its own.
+pub fn extract_piglit(ctx: &Context, root: &Path, arch: (&str, &str), log: &Path) -> Result<()> {
+    extract(ctx, root, arch.0, &["piglit".to_owned()], log)?;
+    strip(root)?;
+    // The release's Mesa, which nothing finds beside the newer one.
+    for item in fs::read_dir(root.join("usr/lib").join(arch.1))? {
+        let item = item?;
+        let name = item.file_name().to_string_lossy().into_owned();
+        if name.starts_with("libgallium") || name.starts_with("libLLVM") {
+            fs::remove_file(item.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// piglit and what it needs, to lie below the root: an image of its own, which most guests never see.
+/// The generated tests, nearly all of it, are the same for every architecture: they stay out, and the
+/// guest takes the host's.
 fn make_piglit(ctx: &Context, dir: &Path) -> Result<()> {
     let root = dir.join("root");
     let log = proc::fresh(&ctx.cache, "piglit.log")?;
-    extract(ctx, &root, "arm64", &["piglit".to_owned()], &log)?;
-    pack(
-        &root.join("usr/lib/aarch64-linux-gnu/piglit"),
-        &dir.join("piglit.erofs"),
-        &log,
-    )?;
+    extract_piglit(ctx, &root, ("arm64", LIBRARIES), &log)?;
+    let generated = root.join(PIGLIT).join("generated_tests");
+    remove(&generated)?;
+    fs::create_dir(&generated)?;
+    pack(&root, &dir.join("piglit.erofs"), &log)?;
     fs::remove_dir_all(&root)?;
     Ok(())
 }
@@ -143,8 +178,8 @@ fn pack(root: &Path, image: &Path, log: &Path) -> Result<()> {
 }
 
 /// The Mesa in a root, by the name of its driver library; refused if too old.
-fn mesa_version(root: &Path) -> Result<String> {
-    let dir = root.join("usr/lib/aarch64-linux-gnu");
+pub fn mesa_version(root: &Path, libraries: &str) -> Result<String> {
+    let dir = root.join("usr/lib").join(libraries);
     let mut found = None;
     for item in fs::read_dir(&dir).with_context(|| format!("no {}", dir.display()))? {
         let name = item?.file_name().to_string_lossy().into_owned();
@@ -155,7 +190,7 @@ fn mesa_version(root: &Path) -> Result<String> {
             found = Some(version.to_owned());
         }
     }
-    let version = found.context("the guest root has no Mesa")?;
+    let version = found.context("the root has no Mesa")?;
     if !new_enough(&version) {
         bail!(
             "the archive gave Mesa {version}; {}.{} or later is needed (Debian's backports carry it)",
@@ -177,8 +212,8 @@ fn new_enough(version: &str) -> bool {
     (major, minor) >= MESA
 }
 
-/// What the packages' install scripts would have done, as far as a guest needs it.
-fn finish(root: &Path) -> Result<()> {
+/// Removes what nothing here reads.
+pub fn strip(root: &Path) -> Result<()> {
     for unread in [
         "usr/share/doc",
         "usr/share/man",
@@ -188,23 +223,41 @@ fn finish(root: &Path) -> Result<()> {
         "usr/share/bash-completion",
         "var/cache/apt",
         "var/lib/apt",
-        "usr/lib/aarch64-linux-gnu/gconv",
-        "usr/lib/aarch64-linux-gnu/perl-base",
-        "usr/share/perl5",
     ] {
-        match fs::remove_dir_all(root.join(unread)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e)?,
-            _ => {}
-        }
+        remove(&root.join(unread))?;
     }
+    Ok(())
+}
+
+fn remove(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The accounts that programs look for.
+pub fn accounts(root: &Path) -> Result<()> {
     fs::write(
         root.join("etc/passwd"),
         "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n",
     )?;
-    fs::write(
+    Ok(fs::write(
         root.join("etc/group"),
         "root:x:0:\nvideo:x:44:\nrender:x:105:\nnogroup:x:65534:\n",
-    )?;
+    )?)
+}
+
+/// What the packages' install scripts would have done, as far as a guest needs it.
+fn finish(root: &Path) -> Result<()> {
+    strip(root)?;
+    for unread in ["gconv", "perl-base"] {
+        remove(&root.join("usr/lib").join(LIBRARIES).join(unread))?;
+    }
+    remove(&root.join("usr/share/perl5"))?;
+    accounts(root)?;
     fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n")?;
     fs::write(root.join("etc/hostname"), "agx\n")?;
     match fs::remove_file(root.join("etc/resolv.conf")) {
@@ -224,7 +277,6 @@ fn finish(root: &Path) -> Result<()> {
         "mnt",
         "root",
         "usr/lib/modules",
-        "usr/lib/aarch64-linux-gnu/piglit",
     ] {
         fs::create_dir_all(root.join(dir))?;
     }

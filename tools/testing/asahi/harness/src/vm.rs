@@ -221,7 +221,7 @@ pub fn run(setup: &Setup, spec: &Spec) -> Result<Outcome> {
         cmdline: cmdline.trim_end(),
         dtb: &dtb,
         root: &setup.guest.root,
-        piglit: setup.guest.piglit.as_deref(),
+        piglit: setup.guest.piglit.as_ref(),
         vagx: &vagx_socket,
         control: &control,
         share: spec.share,

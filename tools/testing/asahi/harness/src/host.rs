@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A Debian root of this machine's own architecture, whose programs find the virtual GPU inside their
+//! process: no guest, no kernel driver.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cache;
+use crate::context::Context;
+use crate::proc;
+use crate::progress::Progress;
+use crate::roots;
+use crate::vagx;
+
+const PACKAGES: &str = include_str!("../host/packages.list");
+
+/// Counts up when [`make`] does something else with the same packages.
+const RECIPE: &str = "1";
+
+/// Debian's name of this machine's architecture, and of its folder of libraries.
+const ARCH: (&str, &str) = if cfg!(target_arch = "aarch64") {
+    ("arm64", "aarch64-linux-gnu")
+} else {
+    ("amd64", "x86_64-linux-gnu")
+};
+
+/// Goes in: the folders of the root lie over the host's in a mount namespace, all other paths stay.
+/// The arguments are root, layers of /usr, the preloaded libraries, and the command.
+const ENTER: &str = r#"
+mount --rbind "$1/etc" /etc || exit 125
+case $2 in
+*:*) mount -t overlay -o "lowerdir=$2,ro" overlay /usr || exit 125 ;;
+*) mount --rbind "$2" /usr || exit 125 ;;
+esac
+preload=$3
+shift 3
+LD_PRELOAD=$preload exec "$@"
+"#;
+
+/// Where programs run with the GPU preloaded.
+#[derive(Debug)]
+pub struct Host {
+    root: PathBuf,
+    piglit: Option<PathBuf>,
+    shim: PathBuf,
+    /// Version of Mesa in it.
+    pub mesa: String,
+}
+
+impl Host {
+    /// Makes the root and the shim, as far as they are not there. piglit is five times the rest and
+    /// comes only where it is wanted.
+    pub fn make(ctx: &Context, progress: &mut Progress, piglit: bool) -> Result<Self> {
+        let key = cache::key([
+            ctx.release.as_bytes(),
+            ARCH.0.as_bytes(),
+            PACKAGES.as_bytes(),
+            RECIPE.as_bytes(),
+        ]);
+        let root = cache::entry(&ctx.cache, "host", &key, |dir| {
+            progress.step("host root", || make(ctx, dir))
+        })?;
+        Ok(Self {
+            mesa: roots::mesa_version(&root, ARCH.1)?,
+            root,
+            piglit: match piglit {
+                true => Some(piglit_root(ctx, progress)?),
+                false => None,
+            },
+            shim: shim(ctx, progress)?,
+        })
+    }
+
+    /// A command in the root, with the GPU in front of it.
+    pub fn command(&self, program: &str) -> Command {
+        let mut layers = self.root.join("usr").display().to_string();
+        if let Some(piglit) = &self.piglit {
+            layers += &format!(":{}", piglit.join("usr").display());
+        }
+        let noop = format!("/usr/lib/{}/libasahi_noop_drm_shim.so", ARCH.1);
+        let mut command = proc::command("unshare");
+        command
+            .args(["--mount", "--propagation", "private"])
+            .args(["/bin/sh", "-c", ENTER, "enter"])
+            .arg(&self.root)
+            .arg(layers)
+            .arg(format!("{} {noop}", self.shim.display()))
+            .arg(program)
+            .env_clear()
+            .envs([
+                ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+                ("HOME", "/tmp"),
+                ("LANG", "C.UTF-8"),
+                ("RUSTICL_ENABLE", "asahi"),
+                // Another OpenCL driver in the same process would bring an LLVM of its own.
+                ("OCL_ICD_VENDORS", "rusticl.icd"),
+                ("VK_DRIVER_FILES", "/usr/share/vulkan/icd.d/asahi_icd.json"),
+                ("EGL_PLATFORM", "surfaceless"),
+                // Nothing of an earlier run, whose GPU may have been another.
+                ("MESA_SHADER_CACHE_DISABLE", "true"),
+            ]);
+        if let Some(term) = std::env::var_os("TERM") {
+            command.env("TERM", term);
+        }
+        command
+    }
+
+    pub fn shim(&self) -> &Path {
+        &self.shim
+    }
+}
+
+fn make(ctx: &Context, root: &Path) -> Result<()> {
+    let log = proc::fresh(&ctx.cache, "host.log")?;
+    roots::extract(ctx, root, ARCH.0, &roots::packages(PACKAGES), &log)?;
+    roots::mesa_version(root, ARCH.1)?;
+    let noop = root.join(format!("usr/lib/{}/libasahi_noop_drm_shim.so", ARCH.1));
+    if !noop.exists() {
+        bail!("mesa-drm-shim of this archive has no shim for asahi");
+    }
+    roots::strip(root)?;
+    roots::accounts(root)
+}
+
+/// piglit and what it needs, to lie below the root.
+pub fn piglit_root(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
+    let key = cache::key([
+        ctx.release.as_bytes(),
+        ARCH.0.as_bytes(),
+        b"piglit 1".as_slice(),
+    ]);
+    cache::entry(&ctx.cache, "hostpiglit", &key, |dir| {
+        progress.step("piglit", || {
+            let log = proc::fresh(&ctx.cache, "hostpiglit.log")?;
+            roots::extract_piglit(ctx, dir, ARCH, &log)
+        })
+    })
+}
+
+/// The scripts that piglit's tests are made of, the same for every architecture.
+pub fn generated_tests(piglit_root: &Path) -> PathBuf {
+    piglit_root.join(format!("usr/lib/{}/piglit/generated_tests", ARCH.1))
+}
+
+fn shim(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
+    if let Some(own) = &ctx.params.shim {
+        return Ok(own.clone());
+    }
+    let log = proc::fresh(&ctx.build.join("logs"), "cargo-shim.log")?;
+    progress.step("shim", || {
+        let mut cargo = proc::command("cargo");
+        cargo
+            .current_dir(ctx.asahi())
+            .args(["build", "--locked", "--release", "-p", "vagx-shim"]);
+        proc::run_logged(cargo, &log, "the build of the shim")
+    })?;
+    let built = vagx::target(ctx).join("release/libvagx_shim.so");
+    fs::canonicalize(&built).with_context(|| format!("no {}", built.display()))
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The list of known failures: what a test comes to and its name in a line, under the reason why.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::summary::Summary;
+use crate::context::{Context, Place};
+
+/// Begins a reason that is no more than what the run showed.
+const UNSEEN: &str = "not looked into: ";
+
+/// A test that is known not to pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    pub verdict: String,
+    pub reason: String,
+}
+
+/// Known failures by name.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Baseline(BTreeMap<String, Known>);
+
+/// The list of a profile and place, or the one that a person named.
+pub fn path(ctx: &Context, profile: &str) -> PathBuf {
+    ctx.params.baseline.clone().unwrap_or_else(|| {
+        let name = format!("{profile}.{}.txt", ctx.params.place.name());
+        ctx.asahi().join("piglit").join(name)
+    })
+}
+
+impl Baseline {
+    /// Nothing is known where there is no list.
+    pub fn read(path: &Path) -> Result<Self> {
+        match fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+            Ok(text) => Self::parse(&text).with_context(|| path.display().to_string()),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let mut known = BTreeMap::new();
+        let mut reason = None;
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim_end();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if let Some(rest) = line.strip_prefix('[') {
+                reason = Some(rest.strip_suffix(']').unwrap_or(rest).to_owned());
+                continue;
+            }
+            let (Some((verdict, name)), Some(reason)) = (line.split_once(' '), &reason) else {
+                bail!("line {}: `result name` under a [reason] is wanted", at + 1);
+            };
+            let entry = Known {
+                verdict: verdict.to_owned(),
+                reason: reason.clone(),
+            };
+            if known.insert(name.to_owned(), entry).is_some() {
+                bail!("line {}: {name} stands there twice", at + 1);
+            }
+        }
+        Ok(Self(known))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Known> {
+        self.0.get(name)
+    }
+
+    /// Takes over what a run showed of the tests that it had: reasons that are known stay.
+    pub fn update(&mut self, summary: &Summary) {
+        for (name, verdict) in summary.verdicts() {
+            match summary.cause(&name) {
+                None => {
+                    self.0.remove(&name);
+                }
+                Some(cause) => {
+                    let seen = Known {
+                        verdict: verdict.clone(),
+                        reason: format!("{UNSEEN}{cause}"),
+                    };
+                    let entry = self.0.entry(name).or_insert_with(|| seen.clone());
+                    match entry.reason.starts_with(UNSEEN) {
+                        true => *entry = seen,
+                        false => entry.verdict = verdict,
+                    }
+                }
+            }
+        }
+    }
+
+    pub fn write(&self, path: &Path, profile: &str, place: Place) -> Result<()> {
+        let mut reasons: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+        for (name, known) in &self.0 {
+            let tests = reasons.entry(&known.reason).or_default();
+            tests.push((&known.verdict, name));
+        }
+        let place = match place {
+            Place::Shim => "in the shim",
+            Place::Vm => "in the guest",
+        };
+        let mut text = format!(
+            "# SPDX-License-Identifier: MIT OR Apache-2.0\n\
+             # Tests of piglit's {profile} that are known not to pass {place}, each under the reason why.\n\
+             # `make piglit SAVE=1` brings in what a run showed and leaves the reasons.\n"
+        );
+        for (reason, tests) in reasons {
+            text += &format!("\n[{reason}]\n");
+            for (verdict, name) in tests {
+                text += &format!("{verdict} {name}\n");
+            }
+        }
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::results::Tests;
+    use super::*;
+
+    const LIST: &str = "# comment\n\n[why a]\nfail spec@a\ncrash spec@b c\n[not looked into: x]\nfail spec@d\n[its why]\nfail spec@e\n";
+
+    #[test]
+    fn what_is_written_is_read() {
+        let list = Baseline::parse(LIST).unwrap();
+        assert_eq!(list.get("spec@b c").unwrap().reason, "why a");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.shim.txt");
+        list.write(&path, "p", Place::Shim).unwrap();
+        assert_eq!(Baseline::read(&path).unwrap(), list);
+        assert_eq!(
+            Baseline::read(&dir.path().join("none")).unwrap(),
+            Baseline::default()
+        );
+    }
+
+    #[test]
+    fn lines_without_reason_or_twice_are_refused() {
+        assert!(Baseline::parse("fail spec@a\n").is_err());
+        assert!(Baseline::parse("[x]\nfail a\nfail a\n").is_err());
+        assert!(Baseline::parse("[x]\nfail\n").is_err());
+    }
+
+    #[test]
+    fn reasons_stay_and_passes_go() {
+        let mut list = Baseline::parse(LIST).unwrap();
+        let text = r#"{"spec@a": {"result": "pass"}, "spec@b c": {"result": "timeout"},
+            "spec@d": {"result": "crash", "returncode": -11}, "spec@new": {"result": "timeout"}}"#;
+        let tests: Tests = serde_json::from_str(text).unwrap();
+        let names: Vec<String> = tests.keys().cloned().collect();
+        let summary = Summary::of(&tests, &names, &list);
+        list.update(&summary);
+        assert!(list.get("spec@a").is_none());
+        let of = |name: &str| {
+            let known = list.get(name).unwrap();
+            format!("{}: {}", known.verdict, known.reason)
+        };
+        assert_eq!(of("spec@b c"), "timeout: why a");
+        assert_eq!(of("spec@d"), "crash: not looked into: crash: signal 11");
+        assert_eq!(of("spec@new"), "timeout: not looked into: out of time");
+        assert_eq!(of("spec@e"), "fail: its why");
+    }
+}
