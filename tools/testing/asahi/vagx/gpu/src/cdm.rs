@@ -6,6 +6,7 @@
 
 use crate::cache::Cache;
 use crate::exec::{Context, Cpu, Launch, SamplerHeap, Simd};
+use crate::image::Imageblock;
 use crate::memory::{Access, GpuMemory};
 use crate::{GpuConfig, GpuFault, JobError, Observer, Stats, Unit, Unsupported};
 use crate::{group, launch};
@@ -204,6 +205,7 @@ impl Cdm<'_> {
             program: &loaded.program,
             launch: &loaded.launch,
             shared: loaded.state.shared,
+            block: loaded.state.shared_word.and_then(Imageblock::shared),
             space: self.context.memory.space(),
             observer: self.observer,
         })

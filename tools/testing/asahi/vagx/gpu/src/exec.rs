@@ -25,15 +25,18 @@ mod special;
 #[cfg(test)]
 mod tests;
 mod texture;
+mod tile;
 mod vertex;
 
 pub(crate) use half::{from_half, to_half};
 pub(crate) use lanes::Lanes;
 pub(crate) use run::{Cpu, Outcome};
+pub(crate) use tile::Targets;
 pub(crate) use vertex::VertexOutputs;
 
 use crate::cache::Program;
 use crate::fragment::Group;
+use crate::image::Imageblock;
 use crate::memory::Memory;
 use crate::texture::States;
 use crate::{GpuFault, Stats, Unsupported};
@@ -95,6 +98,10 @@ pub(crate) struct Context<'a> {
     pub(crate) local: Vec<u8>,
     pub(crate) core: u32,
     pub(crate) stats: Stats,
+    /// Pixels of the tile, or of the workgroup.
+    pub(crate) block: Option<Imageblock>,
+    /// Images that are written to.
+    pub(crate) targets: Targets,
     /// The first fault that was not soft.
     pub(crate) fault: Option<GpuFault>,
     /// What an operation met that it does not know, if the operation itself is known.

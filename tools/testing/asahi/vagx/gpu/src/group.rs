@@ -6,7 +6,8 @@
 //! all that are left wait, they go on. Different workgroups share nothing but memory.
 
 use crate::cache::Program;
-use crate::exec::{Context, Cpu, LOCAL_SIZE, Launch, Outcome, Simd};
+use crate::exec::{Context, Cpu, LOCAL_SIZE, Launch, Outcome, Simd, Targets};
+use crate::image::Imageblock;
 use crate::memory::{Access, GpuMemory, Memory};
 use crate::parallel::{self, Plan, Stop};
 use crate::texture::States;
@@ -24,6 +25,8 @@ pub(crate) struct Grid<'a> {
     pub(crate) launch: &'a Arc<Launch>,
     /// Bytes of local memory that each workgroup uses.
     pub(crate) shared: usize,
+    /// The imageblock of each workgroup.
+    pub(crate) block: Option<Imageblock>,
     pub(crate) space: &'a dyn GpuMemory,
     pub(crate) observer: &'a dyn Observer,
 }
@@ -36,6 +39,8 @@ impl<'a> Context<'a> {
             local: vec![0; LOCAL_SIZE],
             core,
             stats: Stats::default(),
+            block: None,
+            targets: Targets::default(),
             fault: None,
             unsupported: None,
             states: States::default(),
@@ -62,9 +67,11 @@ pub(crate) fn run(grid: &Grid<'_>) -> Result<Stats, JobError> {
         grid.observer,
         |number| {
             let core = (number % u64::from(grid.config.cores.max(1))) as u32;
+            let mut context = Context::new(Arc::clone(launch), grid.space, core);
+            context.block = grid.block.clone();
             Worker {
                 grid,
-                context: Context::new(Arc::clone(launch), grid.space, core),
+                context,
                 simds: (0..simds).map(|_| Simd::new()).collect(),
             }
         },
@@ -101,6 +108,9 @@ impl Worker<'_> {
         self.context.stats.groups += 1;
         let shared = self.grid.shared.min(LOCAL_SIZE);
         self.context.local[..shared].fill(0);
+        if let Some(block) = &mut self.context.block {
+            block.clear();
+        }
         let mut left = 0;
         // No more than 32 SIMD-groups make a workgroup.
         let mut states = [State::Done; 32];

@@ -2,12 +2,17 @@
 
 //! Images: where their texels lie, and what those mean.
 
+mod block;
 pub(crate) mod codec;
 mod compression;
+pub(crate) mod depth;
 mod descriptor;
 pub(crate) mod layout;
+mod rect;
 
+pub(crate) use block::Imageblock;
 pub(crate) use descriptor::{Channel, Dimension};
+pub(crate) use rect::Rect;
 
 use crate::exec::Lanes;
 use crate::memory::Memory;

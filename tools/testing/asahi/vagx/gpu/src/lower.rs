@@ -11,6 +11,7 @@ mod int;
 mod memory;
 mod operand;
 mod texture;
+mod tile;
 mod vertex;
 
 use crate::isa::Instr;
@@ -32,6 +33,7 @@ const PARTS: &[Part] = &[
     vertex::lower,
     texture::lower,
     fragment::lower,
+    tile::lower,
 ];
 
 /// Lowers the instruction at `offset` of its program. Jumps are left with the byte offset of their target, modulo 2^32.

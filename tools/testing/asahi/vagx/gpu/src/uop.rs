@@ -8,6 +8,7 @@ mod group;
 mod memory;
 mod operand;
 mod texture;
+mod tile;
 
 pub(crate) use alu::*;
 pub(crate) use fragment::*;
@@ -15,6 +16,7 @@ pub(crate) use group::*;
 pub(crate) use memory::*;
 pub(crate) use operand::*;
 pub(crate) use texture::*;
+pub(crate) use tile::*;
 
 use crate::isa::Instr;
 
@@ -244,6 +246,8 @@ pub(crate) enum Uop {
     Texture(Box<TextureOp>),
     /// Something that only fragment programs do.
     Fragment(FragmentOp),
+    /// Imageblocks and writes to images.
+    Tile(Box<TileOp>),
     /// Decoded, but not something that this model can execute (or not decoded at all, with the reason).
     Unsupported {
         instr: Option<Box<Instr>>,

@@ -347,6 +347,7 @@ impl Simd {
             }
             Uop::Texture(ref op) => return self.texture::<FMA>(context, op),
             Uop::Fragment(ref op) => return self.fragment(context, op),
+            Uop::Tile(ref op) => return self.tile(context, op),
             Uop::Unmapped => return Some(Outcome::Fetch),
             _ => return Some(Outcome::Unsupported),
         }

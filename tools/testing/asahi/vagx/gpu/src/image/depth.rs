@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Depth and stencil buffers, as renders load and store them (Mesa, `src/gallium/drivers/asahi/agx_pipe.c`,
+//! `agx_batch_to_cmdbuf`).
+
+use super::codec::{Channels, Format, Kind};
+use super::layout::{Layout, Shape, Tiling};
+use super::rect::Rect;
+use super::{Channel, Dimension, Image};
+use crate::exec::Lanes;
+use crate::memory::Memory;
+
+/// What a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Depth, normalised.
+    Unorm16,
+    /// Depth, in single precision.
+    Float32,
+    Stencil8,
+}
+
+/// A level of a depth or stencil image, with the layers that a render has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DepthBuffer {
+    pub(crate) kind: Depth,
+    pub(crate) base: u64,
+    /// Bytes between layers.
+    pub(crate) stride: u64,
+    /// Address of the metadata of lossless compression and bytes between its layers, if the image is compressed.
+    pub(crate) metadata: Option<(u64, u64)>,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) layers: u32,
+    pub(crate) samples: u32,
+    /// Whether all of it is one tile.
+    pub(crate) twiddled: bool,
+}
+
+/// The same, ready for use.
+#[derive(Clone, Debug)]
+pub(crate) struct DepthImage(Image);
+
+impl DepthImage {
+    pub(crate) fn new(buffer: &DepthBuffer) -> DepthImage {
+        let (channels, kind) = match buffer.kind {
+            Depth::Unorm16 => (Channels::R16, Kind::Unorm),
+            Depth::Float32 => (Channels::R32, Kind::Float),
+            Depth::Stencil8 => (Channels::R8, Kind::Uint),
+        };
+        let format = Format {
+            channels,
+            kind,
+            srgb: false,
+        };
+        let (width, height) = (buffer.width.clamp(1, 16384), buffer.height.clamp(1, 16384));
+        // A level lies as an image of its size would.
+        let mut layout = Layout::new(&Shape {
+            width,
+            height,
+            depth: 1,
+            mipmapped: false,
+            samples: buffer.samples,
+            block: [1, 1],
+            bytes: format.bytes(),
+            tiling: if buffer.twiddled {
+                Tiling::Twiddled
+            } else {
+                Tiling::Gpu
+            },
+            page_aligned: true,
+            compressed: buffer.metadata.is_some(),
+        });
+        layout.set_layer_stride(buffer.stride);
+        let (metadata, metadata_stride) = buffer.metadata.unwrap_or_default();
+        layout.metadata_layer_stride = metadata_stride;
+        DepthImage(Image {
+            dim: match buffer.samples {
+                1 => Dimension::D2Array,
+                _ => Dimension::D2MsArray,
+            },
+            width,
+            height,
+            depth: buffer.layers,
+            samples: buffer.samples,
+            first_level: 0,
+            last_level: 0,
+            format,
+            swizzle: [Channel::Stored(0); 4],
+            layout,
+            base: buffer.base,
+            metadata,
+            extra: 0,
+        })
+    }
+
+    fn rect(corner: [u32; 2], size: [u32; 2], layer: u32) -> Rect {
+        Rect {
+            level: 0,
+            layer,
+            x: corner[0],
+            y: corner[1],
+            width: size[0],
+            height: size[1],
+        }
+    }
+
+    /// Gives all values of a tile of that corner and size to `set`: pixel of the image, sample, and depth in single
+    /// precision or stencil. The error is the address that could not be read.
+    pub(crate) fn load(
+        &self,
+        memory: &mut Memory<'_>,
+        unknown: &mut u64,
+        corner: [u32; 2],
+        size: [u32; 2],
+        layer: u32,
+        mut set: impl FnMut(u32, u32, u32, u32),
+    ) -> Result<(), u64> {
+        let rect = Self::rect(corner, size, layer);
+        self.0.read_rect(memory, unknown, &rect, |row, raw| {
+            let values = self.0.format.decode(raw)[0];
+            for lane in (0..32).filter(|lane| row.active >> lane & 1 != 0) {
+                set(row.x + lane as u32, row.y, row.sample, values.0[lane]);
+            }
+        })
+    }
+
+    /// The counterpart: stores what `get` gives.
+    pub(crate) fn store(
+        &self,
+        memory: &mut Memory<'_>,
+        unknown: &mut u64,
+        corner: [u32; 2],
+        size: [u32; 2],
+        layer: u32,
+        mut get: impl FnMut(u32, u32, u32) -> u32,
+    ) -> Result<(), u64> {
+        let rect = Self::rect(corner, size, layer);
+        self.0.write_rect(memory, unknown, &rect, |row| {
+            let mut values = [Lanes::ZERO; 4];
+            for lane in (0..32).filter(|lane| row.active >> lane & 1 != 0) {
+                values[0].0[lane] = get(row.x + lane as u32, row.y, row.sample);
+            }
+            self.0.format.encode(&values, false)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Access, GpuMemory, PAGE_SIZE, Unmapped};
+    use std::ptr::NonNull;
+    use std::sync::atomic::AtomicU64;
+
+    struct Pages(Vec<[AtomicU64; PAGE_SIZE as usize / 8]>);
+
+    // SAFETY: The pages live as long as `self` and are made of atomics.
+    unsafe impl GpuMemory for Pages {
+        fn page(&self, va: u64, _: Access) -> Result<NonNull<u8>, Unmapped> {
+            let page = self.0.get((va / PAGE_SIZE) as usize).ok_or(Unmapped)?;
+            Ok(NonNull::from(page).cast())
+        }
+    }
+
+    #[test]
+    fn tiles_come_back() {
+        let page = || [const { AtomicU64::new(0) }; PAGE_SIZE as usize / 8];
+        let pages = Pages((0..8).map(|_| page()).collect());
+        let mut memory = Memory::new(&pages);
+        let mut unknown = 0;
+        for (kind, one) in [
+            (Depth::Unorm16, 1f32.to_bits()),
+            (Depth::Float32, 0.3f32.to_bits()),
+            (Depth::Stencil8, 0xab),
+        ] {
+            for metadata in [None, Some((7 * PAGE_SIZE, 0x400))] {
+                let image = DepthImage::new(&DepthBuffer {
+                    kind,
+                    base: PAGE_SIZE,
+                    stride: 2 * PAGE_SIZE,
+                    metadata,
+                    width: 20,
+                    height: 35,
+                    layers: 2,
+                    samples: 2,
+                    twiddled: kind == Depth::Float32,
+                });
+                let at = |x, y, sample| (x, y, sample) == (18, 33, 1);
+                let (corner, size) = ([0, 32], [32, 32]);
+                let stored = image.store(&mut memory, &mut unknown, corner, size, 1, |x, y, s| {
+                    if at(x, y, s) { one } else { 0 }
+                });
+                assert_eq!(stored, Ok(()));
+                let mut count = 0;
+                let loaded = image.load(
+                    &mut memory,
+                    &mut unknown,
+                    corner,
+                    size,
+                    1,
+                    |x, y, s, value| {
+                        count += 1;
+                        assert_eq!(value, if at(x, y, s) { one } else { 0 });
+                    },
+                );
+                assert_eq!((loaded, count), (Ok(()), 20 * 3 * 2));
+            }
+        }
+        assert_eq!(unknown, 0);
+        // There is no third layer, and nothing behind the pages.
+        let image = DepthImage::new(&DepthBuffer {
+            kind: Depth::Float32,
+            base: 8 * PAGE_SIZE,
+            stride: PAGE_SIZE,
+            metadata: None,
+            width: 4,
+            height: 4,
+            layers: 2,
+            samples: 1,
+            twiddled: false,
+        });
+        let mut load = |layer| {
+            image.load(
+                &mut memory,
+                &mut unknown,
+                [0, 0],
+                [8, 8],
+                layer,
+                |_, _, _, _| (),
+            )
+        };
+        assert_eq!(load(2), Ok(()));
+        assert_eq!(load(1), Err(9 * PAGE_SIZE));
+    }
+}
