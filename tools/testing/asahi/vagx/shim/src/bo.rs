@@ -1,28 +1,38 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Buffers: anonymous files, mapped once for the GPU.
+//! Buffer objects: anonymous files, mapped once for the GPU.
+//!
+//! The same file is what is exported as a dma-buf. So another process maps the same memory when it is given the
+//! descriptor, and its own shim finds in it an object to import.
 
 use libc::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
-/// A buffer.
+/// What the files are called, which is how one of another process is known.
+const NAME: &std::ffi::CStr = c"agx-bo";
+const LINK: &[u8] = b"/memfd:agx-bo";
+/// What the kernel calls a dma-buf of a real device.
+const DMA_BUF: &[u8] = b"/dmabuf:";
+
+/// A buffer object.
 pub struct Bo {
     file: OwnedFd,
     at: NonNull<u8>,
     size: u64,
+    private_to: Option<u64>,
 }
 
-// SAFETY: The mapping belongs to the buffer and is reached through raw pointers only.
+// SAFETY: The mapping belongs to the object and is reached through raw pointers only.
 unsafe impl Send for Bo {}
 // SAFETY: As above.
 unsafe impl Sync for Bo {}
 
 impl Bo {
-    /// A buffer of zeroes.
-    pub fn new(size: u64) -> Result<Bo, c_int> {
+    /// An object of zeroes, which may belong to one address space.
+    pub fn new(size: u64, private_to: Option<u64>) -> Result<Bo, c_int> {
         // SAFETY: The name is a C string.
-        let fd = unsafe { libc::memfd_create(c"agx".as_ptr(), libc::MFD_CLOEXEC) };
+        let fd = unsafe { libc::memfd_create(NAME.as_ptr(), libc::MFD_CLOEXEC) };
         if fd < 0 {
             return Err(libc::ENOMEM);
         }
@@ -32,15 +42,18 @@ impl Bo {
         if unsafe { libc::ftruncate(fd, size as libc::off_t) } != 0 {
             return Err(libc::ENOMEM);
         }
-        Bo::map(file, size)
+        Bo::map(file, size, private_to)
     }
 
-    /// A buffer that somebody else made.
+    /// An object of somebody else's memory.
     pub fn import(fd: c_int) -> Result<Bo, c_int> {
-        // SAFETY: Duplicating whatever it is; the result is checked.
+        if !is_buffer(fd) {
+            return Err(libc::EINVAL);
+        }
+        // SAFETY: Duplicating a descriptor that is open; the result is checked.
         let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
         if copy < 0 {
-            return Err(libc::EBADF);
+            return Err(libc::EMFILE);
         }
         // SAFETY: A new descriptor that nobody else owns.
         let file = unsafe { OwnedFd::from_raw_fd(copy) };
@@ -49,13 +62,13 @@ impl Bo {
         if size <= 0 {
             return Err(libc::EINVAL);
         }
-        Bo::map(file, size as u64)
+        Bo::map(file, size as u64, None)
     }
 
-    fn map(file: OwnedFd, size: u64) -> Result<Bo, c_int> {
+    fn map(file: OwnedFd, size: u64, private_to: Option<u64>) -> Result<Bo, c_int> {
         // SAFETY: A new mapping of a file of ours.
         let at = unsafe {
-            crate::mmap(
+            crate::next::mmap(
                 std::ptr::null_mut(),
                 size as usize,
                 libc::PROT_READ | libc::PROT_WRITE,
@@ -68,15 +81,30 @@ impl Bo {
             return Err(libc::ENOMEM);
         }
         let at = NonNull::new(at.cast()).ok_or(libc::ENOMEM)?;
-        Ok(Bo { file, at, size })
+        Ok(Bo {
+            file,
+            at,
+            size,
+            private_to,
+        })
     }
 
     pub fn fd(&self) -> c_int {
         self.file.as_raw_fd()
     }
 
+    /// What tells the object's memory from others.
+    pub fn inode(&self) -> Option<(u64, u64)> {
+        crate::node::inode(self.fd())
+    }
+
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The address space that it may not leave.
+    pub fn private_to(&self) -> Option<u64> {
+        self.private_to
     }
 
     /// Where `offset` is in this process.
@@ -88,18 +116,43 @@ impl Bo {
         Some(unsafe { self.at.add(offset as usize) })
     }
 
-    /// What tells the buffer's file from others.
-    pub fn inode(fd: c_int) -> Option<(u64, u64)> {
-        // SAFETY: All zeroes is a valid `stat`.
-        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-        // SAFETY: `stat` is valid for writing.
-        (unsafe { libc::fstat(fd, &mut stat) } == 0).then_some((stat.st_dev, stat.st_ino))
+    /// A descriptor of its own for whoever is to share the memory.
+    pub fn export(&self, flags: u32) -> Result<c_int, c_int> {
+        let known = (libc::O_CLOEXEC | libc::O_RDWR) as u32;
+        if flags & !known != 0 || self.private_to.is_some() {
+            return Err(libc::EINVAL);
+        }
+        let path = format!("/proc/self/fd/{}\0", self.fd());
+        // SAFETY: The path ends with a zero. The call is made without the library's function, which others replace.
+        let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
+        c_int::try_from(fd)
+            .ok()
+            .filter(|fd| *fd >= 0)
+            .ok_or(libc::EMFILE)
     }
+}
+
+/// Whether a descriptor is that of an object, of this process or another, or of a real device's memory.
+pub fn is_buffer(fd: c_int) -> bool {
+    let path = format!("/proc/self/fd/{fd}\0");
+    let mut link = [0u8; 64];
+    // SAFETY: The path ends with a zero, and there is room for so many bytes.
+    let len = unsafe {
+        libc::syscall(
+            libc::SYS_readlinkat,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            link.as_mut_ptr(),
+            link.len(),
+        )
+    };
+    let link = link.get(..len.max(0) as usize).unwrap_or_default();
+    link.starts_with(LINK) || link.starts_with(DMA_BUF)
 }
 
 impl Drop for Bo {
     fn drop(&mut self) {
-        // SAFETY: The mapping is this buffer's, and nothing points into it any more.
+        // SAFETY: The mapping is this object's, and nothing points into it any more.
         unsafe { libc::munmap(self.at.as_ptr().cast(), self.size as usize) };
     }
 }

@@ -13,7 +13,7 @@ const ISP_CTL_PROCESS_EMPTY_TILES: u64 = 1 << 16;
 /// More of its flags (likewise, `iogpu_unk_214`).
 const ISP_DBIAS_CTL: u32 = 0xc000;
 
-/// In ISP_BGOBJVALS (likewise, `isp_bgobjvals`).
+/// In ISP_BGOBJVALS (AsahiLinux/linux, `drivers/gpu/drm/asahi/queue/render.rs`).
 const BGOBJVALS_LOAD: u32 = 0x400;
 
 /// The unit of memory for tiles, in bytes.

@@ -3,41 +3,58 @@
 //! An AGX inside a process.
 //!
 //! Preloaded in front of Mesa's `libasahi_noop_drm_shim.so`, which makes a render node appear where there is none, this
-//! library answers what the node is asked: buffers are anonymous files, address spaces are maps of them, and submitted
-//! jobs run on the GPU model before the ioctl returns. So every fence is signalled by the time it can be seen.
+//! library answers what the node is asked, as the kernel's driver would: objects are anonymous files, address spaces
+//! are page tables of them, and what is submitted runs on the GPU model, on a thread for each queue.
 //!
 //! A job that the model cannot run is reported on stderr, and the process ends with status 3 when it exits by itself.
+//!
+//! # Where it differs from the driver
+//!
+//! - A process that is forked does not share its parent's objects. It may open the node and have its own.
+//! - Fences of dma-bufs: who attaches one waits for it, so that dma-bufs cannot be polled for them.
+//! - Sync objects themselves (not sync files) are known only to the process that exported them.
+//! - There is no time limit for jobs.
 
 mod bo;
 mod capture;
 mod cmdbuf;
 mod device;
+mod dmabuf;
+mod fence;
+mod file;
+mod ioctl;
 mod job;
+mod next;
+mod node;
 mod pod;
-mod submit;
-mod sync;
+mod queue;
+mod report;
+mod syncfile;
+mod syncobj;
 mod uapi;
+mod user;
 mod vm;
 
-use device::DEVICE;
-use libc::{c_int, c_ulong, c_void, off_t, size_t};
-use std::sync::OnceLock;
+use device::device;
+use libc::{c_char, c_int, c_ulong, c_void, off_t, size_t};
 
-type Ioctl = unsafe extern "C" fn(c_int, c_ulong, *mut c_void) -> c_int;
-type Mmap = unsafe extern "C" fn(*mut c_void, size_t, c_int, c_int, c_int, off_t) -> *mut c_void;
-
-/// The next definition of a C function in the order of libraries.
-fn next(name: &std::ffi::CStr) -> *mut c_void {
-    // SAFETY: The name is a C string; the answer is only used as the function that the name stands for.
-    let symbol = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
-    assert!(!symbol.is_null(), "no next {name:?}");
-    symbol
+fn errno(value: c_int) {
+    // SAFETY: errno is this thread's.
+    unsafe { *libc::__errno_location() = value };
 }
 
-fn fail(errno: c_int) -> c_int {
-    // SAFETY: errno is this thread's.
-    unsafe { *libc::__errno_location() = errno };
-    -1
+/// Answers a request, or leaves it to whom it is for.
+fn answer(fd: c_int, request: u32, argument: u64) -> Option<Result<(), c_int>> {
+    let number = request & 0xff;
+    match (request >> 8) as u8 {
+        b'd' => {
+            let file = device().nodes.get(fd)?;
+            Some(ioctl::drm(&file, request, argument))
+        }
+        b'b' => bo::is_buffer(fd).then(|| dmabuf::ioctl(&device().hub, number, argument)),
+        b'>' => syncfile::ioctl(&device().hub, fd, number, argument),
+        _ => None,
+    }
 }
 
 /// Replaces libc's. It is variadic there; with one pointer the calling convention is the same on all supported hosts.
@@ -47,53 +64,50 @@ fn fail(errno: c_int) -> c_int {
 /// As for `ioctl`: `argument` is what `request` wants.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
-    static NEXT: OnceLock<Ioctl> = OnceLock::new();
-    let (kind, number) = (request >> 8 & 0xff, request & 0xff);
-    // The library does not tell apart descriptors: a process that is given this GPU has no other.
-    let answer = match kind as u8 {
-        b'd' => DEVICE.drm(number as u32, argument),
-        b'b' => sync::dma_buf(number as u32, argument),
-        b'>' => sync::file(number as u32, argument),
-        _ => None,
-    };
-    match answer {
+    match answer(fd, request as u32, argument as u64) {
         Some(Ok(())) => 0,
-        Some(Err(errno)) => fail(errno),
-        None => {
-            // SAFETY: The symbol is the function of this name and type.
-            let next = NEXT.get_or_init(|| unsafe { std::mem::transmute(next(c"ioctl")) });
-            // SAFETY: Passed on as it came.
-            unsafe { next(fd, request, argument) }
+        Some(Err(error)) => {
+            errno(error);
+            -1
         }
+        // SAFETY: Passed on as it came.
+        None => unsafe { next::ioctl(fd, request, argument) },
     }
 }
 
-/// Replaces libc's, for the offsets that stand for buffers.
+/// Replaces libc's, for the offsets that stand for objects.
 ///
 /// # Safety
 ///
 /// As for `mmap`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mmap(
-    address: *mut c_void,
-    length: size_t,
-    protection: c_int,
+    at: *mut c_void,
+    len: size_t,
+    prot: c_int,
     flags: c_int,
     fd: c_int,
     offset: off_t,
 ) -> *mut c_void {
-    static NEXT: OnceLock<Mmap> = OnceLock::new();
-    // SAFETY: The symbol is the function of this name and type.
-    let next = NEXT.get_or_init(|| unsafe { std::mem::transmute(next(c"mmap")) });
-    let bo = match flags & libc::MAP_ANONYMOUS {
-        0 => DEVICE.bo_at_offset(offset),
+    let file = match flags & libc::MAP_ANONYMOUS {
+        0 if device::exists() => device().nodes.get(fd),
         _ => None,
     };
-    match bo {
-        // SAFETY: A mapping of the buffer's file instead, else as the caller wants it.
-        Some((bo, start)) => unsafe { next(address, length, protection, flags, bo.fd(), start) },
+    let Some(file) = file else {
         // SAFETY: Passed on as it came.
-        None => unsafe { next(address, length, protection, flags, fd, offset) },
+        return unsafe { next::mmap(at, len, prot, flags, fd, offset) };
+    };
+    if flags & libc::MAP_TYPE == libc::MAP_PRIVATE {
+        errno(libc::EINVAL);
+        return libc::MAP_FAILED;
+    }
+    match file::objects::at_offset(&file, offset as u64, len) {
+        // SAFETY: A mapping of the object's file instead, else as the caller wants it.
+        Ok(bo) => unsafe { next::mmap(at, len, prot, flags, bo.fd(), 0) },
+        Err(error) => {
+            errno(error);
+            libc::MAP_FAILED
+        }
     }
 }
 
@@ -104,13 +118,59 @@ pub unsafe extern "C" fn mmap(
 /// As for `mmap`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mmap64(
-    address: *mut c_void,
-    length: size_t,
-    protection: c_int,
+    at: *mut c_void,
+    len: size_t,
+    prot: c_int,
     flags: c_int,
     fd: c_int,
     offset: off_t,
 ) -> *mut c_void {
     // SAFETY: The same contract; off_t has 64 bits on all supported hosts.
-    unsafe { mmap(address, length, protection, flags, fd, offset) }
+    unsafe { mmap(at, len, prot, flags, fd, offset) }
+}
+
+macro_rules! opens {
+    ($($name:ident($($dir:ident)?);)*) => {$(
+        /// Replaces libc's, to take notice of the render node. It is variadic there, as `ioctl` is.
+        ///
+        /// # Safety
+        ///
+        /// As for `open`.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name($($dir: c_int,)? path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+            // SAFETY: Passed on as it came.
+            let fd = unsafe { next::$name($($dir,)? path, flags, mode) };
+            // SAFETY: The path is a C string, or the call has failed.
+            if fd >= 0 && unsafe { node::is_ours(path) } {
+                device().nodes.opened(fd, flags);
+            }
+            fd
+        }
+    )*};
+}
+
+opens! {
+    open();
+    open64();
+    openat(dir);
+    openat64(dir);
+}
+
+/// Replaces libc's, to take notice of files of the node that nobody has any more.
+///
+/// # Safety
+///
+/// As for `close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn close(fd: c_int) -> c_int {
+    let identity = match device::exists() {
+        true => node::inode(fd).filter(|identity| device().nodes.has(*identity)),
+        false => None,
+    };
+    // SAFETY: Passed on as it came.
+    let result = unsafe { next::close(fd) };
+    if let Some(identity) = identity {
+        device().nodes.closed(identity);
+    }
+    result
 }

@@ -18,7 +18,6 @@ pub unsafe trait Pod: Copy {
     }
 
     /// Its bytes.
-    #[cfg(test)]
     fn bytes(&self) -> &[u8] {
         // SAFETY: There is no padding, so that all bytes are initialised.
         unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Self>()) }
@@ -53,7 +52,42 @@ macro_rules! pod {
     )*};
 }
 
-pod!(CmdHeader, CmdCompute, CmdRender, Attachment);
+pod!(
+    u8,
+    u32,
+    u64,
+    Attachment,
+    BindOp,
+    CmdCompute,
+    CmdHeader,
+    CmdRender,
+    GemBindObject,
+    GemClose,
+    GemCreate,
+    GemMmapOffset,
+    GetParams,
+    GetTime,
+    Params,
+    PrimeFdToHandle,
+    PrimeHandleToFd,
+    QueueCreate,
+    QueueDestroy,
+    Submit,
+    Sync,
+    SyncFileInfo,
+    SyncobjCreate,
+    SyncobjDestroy,
+    SyncobjQuery,
+    SyncobjReset,
+    SyncobjSignal,
+    SyncobjTimelineSignal,
+    SyncobjTimelineWait,
+    SyncobjWait,
+    Version,
+    VmBind,
+    VmCreate,
+    VmDestroy,
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,77 +1,51 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The structures of the interface, as far as they are used (Linux, `include/uapi/drm/asahi_drm.h` and `drm.h`).
+//! The structures of the interface, and those of `include/uapi/drm/drm.h` that only clients of other kinds use.
 
-pub use asahi_uapi::{
-    Attachment, BARRIER_NONE, BIND_READ, BIND_SINGLE_PAGE, BIND_UNBIND, BIND_WRITE, BgEot, BindOp,
-    CMD_COMPUTE, CMD_RENDER, CmdCompute, CmdHeader, CmdRender, GEM_VM_PRIVATE as VM_PRIVATE,
-    GEM_WRITEBACK as WRITEBACK, GemBindObject, GemClose, GemCreate, GemMmapOffset, GetParams,
-    GetTime, Params, PrimeHandleToFd as PrimeHandle, QueueCreate, QueueDestroy,
-    RENDER_DBIAS_IS_INT, RENDER_NO_VERTEX_CLUSTERING, RENDER_PROCESS_EMPTY_TILES,
-    RENDER_VERTEX_SCRATCH, SET_COMPUTE_ATTACHMENTS, SET_FRAGMENT_ATTACHMENTS,
-    SET_VERTEX_ATTACHMENTS, Submit, Sync, SyncobjCreate, Timestamp, VmBind, VmCreate, VmDestroy,
-};
+use crate::pod::Pod;
+pub use asahi_uapi::*;
 
+/// Bytes of a page of the GPU.
 pub const PAGE: u64 = 16384;
 
-#[repr(C)]
-pub struct GetCap {
-    pub capability: u64,
-    pub value: u64,
+macro_rules! structs {
+    ($($name:ident($number:literal): $size:literal { $($field:ident: $type:ty),* })*) => {$(
+        #[derive(Clone, Copy)]
+        #[repr(C)]
+        pub struct $name { $(pub $field: $type),* }
+
+        const _: () = assert!(size_of::<$name>() == $size);
+
+        // SAFETY: Integers whose sizes add up to the structure's.
+        unsafe impl Pod for $name {}
+
+        impl Ioctl for $name {
+            const NAME: &'static str = stringify!($name);
+            const NUMBER: u8 = $number;
+            const DIRECTION: u32 = 3;
+        }
+    )*};
 }
 
-// What follows is as clients of any age have it: without the fields that came later.
-
-#[repr(C)]
-pub struct SyncobjHandle {
-    pub handle: u32,
-    pub flags: u32,
-    pub fd: i32,
-    pub pad: u32,
+structs! {
+    GetCap(0x0c): 16 { capability: u64, value: u64 }
+    SyncobjHandle(0xc1): 24 { handle: u32, flags: u32, fd: i32, pad: u32, point: u64 }
+    SyncobjTransfer(0xcc): 32 {
+        src_handle: u32, dst_handle: u32, src_point: u64, dst_point: u64, flags: u32, pad: u32
+    }
+    SyncobjEventfd(0xcf): 24 { handle: u32, flags: u32, point: u64, fd: i32, pad: u32 }
 }
 
-#[repr(C)]
-pub struct SyncobjWait {
-    pub handles: u64,
-    pub timeout_nsec: i64,
-    pub count_handles: u32,
-    pub flags: u32,
-    pub first_signaled: u32,
-    pub pad: u32,
-}
+/// The same structure in the other direction.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct SyncobjImport(pub SyncobjHandle);
 
-#[repr(C)]
-pub struct SyncobjTimelineWait {
-    pub handles: u64,
-    pub points: u64,
-    pub timeout_nsec: i64,
-    pub count_handles: u32,
-    pub flags: u32,
-    pub first_signaled: u32,
-    pub pad: u32,
-}
+// SAFETY: As the structure in it.
+unsafe impl Pod for SyncobjImport {}
 
-#[repr(C)]
-pub struct SyncobjArray {
-    pub handles: u64,
-    pub count_handles: u32,
-    pub pad: u32,
-}
-
-#[repr(C)]
-pub struct SyncobjTimelineArray {
-    pub handles: u64,
-    pub points: u64,
-    pub count_handles: u32,
-    pub flags: u32,
-}
-
-#[repr(C)]
-pub struct SyncobjTransfer {
-    pub src_handle: u32,
-    pub dst_handle: u32,
-    pub src_point: u64,
-    pub dst_point: u64,
-    pub flags: u32,
-    pub pad: u32,
+impl Ioctl for SyncobjImport {
+    const NAME: &'static str = "SyncobjImport";
+    const NUMBER: u8 = 0xc2;
+    const DIRECTION: u32 = 3;
 }
