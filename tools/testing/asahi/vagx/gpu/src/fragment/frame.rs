@@ -5,6 +5,7 @@
 use super::area::Rect;
 use super::coefficients::{self, Binding};
 use super::isp::{Bias, Tests};
+use super::zls::Zls;
 use crate::cache::Cache;
 use crate::exec::{Context, Cpu, Launch, SamplerHeap, Simd};
 use crate::geometry::{DrawState, Geometry};
@@ -169,6 +170,7 @@ pub(super) struct Frame<'a> {
     pub(super) pipes: Vec<Pipe>,
     pub(super) background: Option<Loaded>,
     pub(super) end_of_tile: Option<Loaded>,
+    pub(super) zls: Zls,
 }
 
 /// Loads what `Frame` is made of.
@@ -244,6 +246,7 @@ impl<'a> Frame<'a> {
             pipes: loader.pipes,
             background,
             end_of_tile,
+            zls: Zls::new(job),
         })
     }
 }
@@ -402,6 +405,13 @@ impl Frame<'_> {
     /// Tiles that no primitive touches are drawn too.
     pub(super) fn process_empty_tiles(&self) -> bool {
         self.job.fragment.isp_ctl >> 16 & 1 != 0
+    }
+
+    /// Bytes of a sample in the tile's memory, of which the job tells the blocks of 2 KiB that a tile has.
+    pub(super) fn sample_bytes(&self) -> u32 {
+        let [width, height] = self.grid.tile;
+        let bytes = u64::from(self.job.fragment.tib_blocks) * 2048;
+        (bytes / u64::from(width * height * self.samples)).min(u32::MAX.into()) as u32
     }
 
     /// What depth and stencil are before anything is drawn, unless they are loaded.

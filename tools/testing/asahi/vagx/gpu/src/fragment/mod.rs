@@ -19,6 +19,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod zls;
 mod zs;
 
 pub(crate) use group::{ALL_SAMPLES, Group};

@@ -9,9 +9,11 @@ use super::group::{Group, QUADS, Quad, Queries, Shown};
 use super::isp::{Plane, Tests};
 use super::outline::{BLOCK, Clipped, Mask};
 use super::shape::Drawn;
+use super::zls::Area;
 use super::zs::DepthStencil;
 use crate::cache::Program;
 use crate::exec::{Context, Cpu, Outcome, Simd};
+use crate::image::Imageblock;
 use crate::launch::Loaded;
 use crate::parallel::Stop;
 use crate::{JobError, Stats, group};
@@ -79,6 +81,9 @@ impl<'a> Worker<'a> {
         );
         let places = &frame.places[..frame.samples as usize];
         let mut context = Context::new(Arc::default(), frame.space, core);
+        let [width, height] = grid.tile;
+        let stride = frame.sample_bytes();
+        context.block = Some(Imageblock::new(width, height, frame.samples, stride));
         context.fragment = Some(Box::new(Group::new(frame.samples, places, zs)));
         Worker {
             frame,
@@ -144,13 +149,26 @@ impl<'a> Worker<'a> {
 
     fn begin(&mut self, stop: Stop<'_>) -> Result<(), JobError> {
         let frame = self.frame;
-        let layer = self.tile.layer;
+        let (layer, area) = (self.tile.layer, self.area());
         let (depth, stencil) = frame.background_depth();
-        let group = self.group()?;
-        group.layer = layer;
-        group.shown.clear();
-        group.planes.clear();
-        group.zs.clear(depth, stencil);
+        if let Some(block) = &mut self.context.block {
+            block.clear();
+            block.origin = self.tile.origin;
+            block.layer = layer;
+        }
+        let Context {
+            fragment,
+            memory,
+            stats,
+            ..
+        } = &mut self.context;
+        if let Some(group) = fragment {
+            group.layer = layer;
+            group.shown.clear();
+            group.planes.clear();
+            group.zs.clear(depth, stencil);
+            (frame.zls).load(memory, &mut stats.unknown_texels, &area, &mut group.zs)?;
+        }
         match &frame.background {
             Some(program) => self.background(program, stop),
             None => Ok(()),
@@ -179,13 +197,33 @@ impl<'a> Worker<'a> {
     }
 
     fn end(&mut self, stop: Stop<'_>) -> Result<(), JobError> {
-        let Some(program) = &self.frame.end_of_tile else {
-            return Ok(());
-        };
-        self.context.launch = Arc::clone(&program.launch);
-        self.simd
-            .start_tile_program(&program.program, self.tile.layer);
-        self.resume(&program.program, stop)
+        let frame = self.frame;
+        if let Some(program) = &frame.end_of_tile {
+            self.context.launch = Arc::clone(&program.launch);
+            self.simd
+                .start_tile_program(&program.program, self.tile.layer);
+            self.resume(&program.program, stop)?;
+        }
+        let area = self.area();
+        let Context {
+            fragment,
+            memory,
+            stats,
+            ..
+        } = &mut self.context;
+        if let Some(group) = fragment {
+            (frame.zls).store(memory, &mut stats.unknown_texels, &area, &mut group.zs)?;
+        }
+        Ok(())
+    }
+
+    /// The tile with its parts outside of the framebuffer, where images may still have pixels.
+    fn area(&self) -> Area {
+        Area {
+            corner: self.tile.origin,
+            size: self.frame.grid.tile,
+            layer: self.tile.layer,
+        }
     }
 
     /// Runs a program for the pixels of the group.
