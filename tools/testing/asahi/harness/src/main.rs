@@ -13,6 +13,7 @@ mod ktap;
 mod kunit;
 mod lint;
 mod overlay;
+mod picture;
 mod piglit;
 mod prepare;
 mod proc;

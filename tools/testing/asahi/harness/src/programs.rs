@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What runs in the guest and comes from this tree: the vector addition and the tests of the
-//! driver's interface.
+//! What runs in the guest and comes from this tree: the vector addition, the scene and the tests
+//! of the driver's interface.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,14 +63,16 @@ fn tests(ctx: &Context, dir: &Path, log: &Path) -> Result<()> {
             "asahi-tests",
             "-p",
             "asahi-bench",
+            "-p",
+            "asahi-scene",
             "--target",
             RUST_TARGET,
         ])
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "clang")
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags);
-    proc::run_logged(cargo, log, "the build of the driver's tests")?;
+    proc::run_logged(cargo, log, "the build of the scene and the driver's tests")?;
     let built = vagx::target(ctx).join(RUST_TARGET).join("debug");
-    for program in ["asahi-tests", "asahi-bench"] {
+    for program in ["asahi-tests", "asahi-bench", "scene"] {
         let mut strip = Command::new("llvm-strip");
         strip
             .arg("-o")

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::kernel;
+use crate::picture::{self, Drawn};
 use crate::prepare::Prepared;
 use crate::results::{self, Versions};
 use crate::session::{self, Step};
@@ -16,12 +17,14 @@ use crate::verbs;
 use crate::vm::{self, End};
 
 /// The programs that the report is made of.
-pub const STEPS: [(&str, &str); 5] = [
+pub const STEPS: [(&str, &str); 7] = [
     ("identity", "identity"),
     ("vulkan", "vulkaninfo --summary"),
     ("egl", "eglinfo -B -p surfaceless"),
     ("opencl", "clinfo"),
     ("vecadd", "vecadd"),
+    picture::STEPS[0],
+    picture::STEPS[1],
 ];
 
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -42,6 +45,7 @@ struct Report {
     egl: String,
     opencl: String,
     vecadd: Vec<String>,
+    scene: Option<Drawn>,
     guest_ready_seconds: Option<f64>,
     total_seconds: f64,
     steps: Vec<Timing>,
@@ -74,6 +78,10 @@ pub fn judge(step: &Step) -> Result<String> {
             .filter(|name| name.starts_with("Apple"))
             .map(str::to_owned)
             .ok_or_else(|| missing("Apple device")),
+        "draw" => renderer(&step.text, "Apple").ok_or_else(|| missing("Apple renderer")),
+        "draw-llvmpipe" => {
+            renderer(&step.text, "llvmpipe").ok_or_else(|| missing("software renderer"))
+        }
         "vecadd" => vecadd(&step.text).ok_or_else(|| missing("complete and right sum")),
         _ => Ok(String::new()),
     }
@@ -101,6 +109,14 @@ fn vulkan_device(text: &str) -> Option<String> {
         let (name, driver) = (field(device, "deviceName")?, field(device, "driverName")?);
         (name.starts_with("Apple") && driver == "Honeykrisp").then(|| format!("{name} ({driver})"))
     })
+}
+
+/// The scene's renderer, if it is this one.
+fn renderer(text: &str, wanted: &str) -> Option<String> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("renderer: "))
+        .find(|name| name.starts_with(wanted))
+        .map(str::to_owned)
 }
 
 /// Both sums over 2^20 elements without a mismatch.
@@ -144,6 +160,16 @@ pub fn run(ctx: &Context) -> Result<u8> {
             }
         }
     }
+    let results = ctx.build.join("results");
+    let scene = picture::collect(&outcome.dir.join("out"), &results);
+    match &scene {
+        Ok(drawn) if !drawn.difference.small() => {
+            problems.push(format!("the scene is not llvmpipe's: {}", drawn.difference));
+        }
+        Ok(_) => (),
+        Err(error) => problems.push(error.to_string()),
+    }
+    let scene = scene.ok();
     if outcome.end != End::Exited(0) && problems.is_empty() {
         problems.push("the guest did not end as it should".to_owned());
     }
@@ -172,12 +198,20 @@ pub fn run(ctx: &Context) -> Result<u8> {
         name: format!("in the guest: {}", s.name),
         seconds: s.seconds,
     }));
-    let [identity, vulkan, egl, opencl, vecadd] = said.try_into().unwrap_or_default();
+    let [identity, vulkan, egl, opencl, vecadd, draw, software] =
+        said.try_into().unwrap_or_default();
     println!("chip      {identity}");
     println!("Vulkan    {vulkan}");
     println!("EGL       {egl}");
     println!("OpenCL    {opencl}");
     println!("vecadd    {vecadd}");
+    println!("scene     {draw} and {software}");
+    if let Some(drawn) = &scene {
+        println!("          {}", drawn.difference);
+        for path in [&drawn.picture, &drawn.llvmpipe, &drawn.differences] {
+            println!("          {}", path.display());
+        }
+    }
     println!(
         "versions  {}; {}; Mesa {}",
         versions.linux, versions.qemu, versions.mesa
@@ -194,6 +228,7 @@ pub fn run(ctx: &Context) -> Result<u8> {
         egl,
         opencl,
         vecadd: vecadd.split("; ").map(str::to_owned).collect(),
+        scene,
         guest_ready_seconds: outcome.ready,
         total_seconds: progress.elapsed().as_secs_f64(),
         steps: timings,

@@ -14,6 +14,7 @@ use crate::kernel::{self, Kernel};
 use crate::ktap;
 use crate::kunit;
 use crate::lint;
+use crate::picture;
 use crate::prepare::Prepared;
 use crate::proc;
 use crate::report;
@@ -75,7 +76,7 @@ impl Tally {
 }
 
 /// Steps of a session, with names that no step of another session has.
-const SESSION: [(&str, &str); 17] = [
+const SESSION: [(&str, &str); 19] = [
     ("identity", "identity"),
     ("uevent", "cat /sys/class/drm/renderD128/device/uevent"),
     ("references-before", "references"),
@@ -83,6 +84,8 @@ const SESSION: [(&str, &str); 17] = [
     ("egl", "eglinfo -B -p surfaceless"),
     ("opencl", "clinfo"),
     ("vecadd", "vecadd"),
+    picture::STEPS[0],
+    picture::STEPS[1],
     ("interface", "asahi-tests"),
     ("rebind-1", "rebind"),
     ("vecadd-1", "vecadd"),
@@ -313,6 +316,10 @@ fn guest_session(ctx: &Context, prepared: &Prepared, kernel: &Kernel, tally: &mu
                         session::find(&done, "references-before").map_or("", |s| s.text.trim());
                     anyhow!("before: {before:?}, after: {:?}", step.text.trim())
                 }),
+            name if name == picture::STEPS[1].0 => report::judge(step).and_then(|_| {
+                let to = ctx.build.join("results");
+                picture::judge(&outcome.dir.join("out"), &to).map(drop)
+            }),
             _ => report::judge(step).map(drop),
         };
         tally.add(format!("{what}{name}"), judged);

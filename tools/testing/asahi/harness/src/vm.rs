@@ -258,6 +258,7 @@ pub fn run(setup: &Setup, spec: &Spec) -> Result<Outcome> {
         Ok(complaints) => (complaints, None),
         Err(error) => (Vec::new(), Some(format!("{error:#}"))),
     };
+    keep(&control.join("out"), &dir.join("out"))?;
     let ready = fs::read_to_string(control.join("ready"))
         .ok()
         .and_then(|text| text.trim().parse().ok());
@@ -290,6 +291,7 @@ fn write_control(setup: &Setup, spec: &Spec, control: &Path) -> Result<String> {
         (true, false) => 30,
         (true, true) => 90,
     };
+    fs::create_dir(control.join("out"))?;
     fs::write(control.join("init"), INIT)?;
     fs::write(control.join("command"), spec.command)?;
     fs::write(
@@ -306,6 +308,18 @@ fn write_control(setup: &Setup, spec: &Spec, control: &Path) -> Result<String> {
         ),
     )?;
     Ok(modules)
+}
+
+/// Keeps what the guest has left for us, which is plain files.
+fn keep(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::create_dir_all(to)?;
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the guest has told its command's status and is off, has died, or is out of time.
