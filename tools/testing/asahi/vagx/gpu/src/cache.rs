@@ -10,12 +10,15 @@ use crate::exec::REGISTERS;
 use crate::isa::{self, Instr, MAX_LENGTH, Operand, Place};
 use crate::lower::lower;
 use crate::memory::Memory;
-use crate::uop::Uop;
+use crate::uop::{Flow, Uop};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A program that is longer is taken for garbage.
 const LONGEST: u32 = 16 << 20;
+
+/// The encoding of `trap`.
+const TRAP: [u8; 2] = [0x08, 0x00];
 
 /// Programs kept. Beyond it all are forgotten, which costs little.
 const KEPT: usize = 4096;
@@ -66,7 +69,8 @@ impl Program {
         }
     }
 
-    /// Decodes from `address` up to the `stop` that no jump passes over.
+    /// Decodes from `address` up to the `stop` that no jump passes over and that is in no branch. As levels of nesting
+    /// are counted in too simple a way for all programs, the traps that Mesa puts behind a program end it too.
     fn decode(memory: &mut Memory<'_>, address: u64) -> Self {
         let mut program = Program {
             address,
@@ -77,6 +81,7 @@ impl Program {
         };
         let mut at = 0u32;
         let mut farthest = 0u32;
+        let mut depth = 0u32;
         loop {
             let mut bytes = [0; MAX_LENGTH];
             let mut have = MAX_LENGTH;
@@ -107,7 +112,17 @@ impl Program {
             {
                 farthest = farthest.max(target);
             }
-            let end = matches!(uop, Uop::Stop) && at >= farthest;
+            match uop {
+                Uop::Flow {
+                    flow: Flow::If | Flow::While,
+                    nest,
+                    ..
+                } => depth = depth.saturating_add(nest.into()),
+                Uop::Pop { nest } => depth = depth.saturating_sub(nest.into()),
+                _ => (),
+            }
+            let trap = bytes.get(length as usize..length as usize + 2) == Some(&TRAP);
+            let end = matches!(uop, Uop::Stop) && at >= farthest && (depth == 0 || trap);
             program.code.extend_from_slice(&bytes[..length as usize]);
             program.uops.push(uop);
             at += length;

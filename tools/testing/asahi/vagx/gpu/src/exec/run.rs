@@ -127,7 +127,14 @@ impl Simd {
             executed += 1;
             match *uop {
                 Uop::Nop => (),
-                Uop::Stop => break Outcome::Done,
+                Uop::Stop => {
+                    // Only the active threads end; a program may do that in a branch and go on with the others.
+                    self.alive &= !self.exec;
+                    if self.alive == 0 || self.pc >= program.uops.len() {
+                        break Outcome::Done;
+                    }
+                    self.set_exec(0);
+                }
                 Uop::Barrier => break Outcome::Barrier,
                 Uop::Const { d, value } => self.put(d, Lanes::splat(value)),
                 Uop::Mov { d, a } => self.put(d, self.val(u, a)),

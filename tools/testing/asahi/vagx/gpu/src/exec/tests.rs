@@ -162,6 +162,33 @@ fn more_vectors() {
     }
 }
 
+#[test]
+fn stop_ends_the_active_threads_only() {
+    // if r2 == 0: stop; r1 = 1
+    let codes: [&[u8]; 4] = [
+        &[0x52, 0x08, 0x44, 0x02, 0x00, 0x00],
+        &[0x88, 0x00],
+        &[0x52, 0x0e, 0x00, 0x00, 0x00, 0x00],
+        &[0x7e, 0x05, 0x01, 0x08, 0x80, 0x00],
+    ];
+    let instrs = codes.map(|code| decode(code).unwrap());
+    let program = Program::of_instructions(&instrs.each_ref());
+    let mut simd = Simd::new();
+    let mut launch = launch();
+    prepare(&mut simd, &mut launch, 1);
+    simd.set_exec(u32::MAX);
+    simd.regs[0] = Lanes::ZERO;
+    simd.regs[1] = Lanes::ZERO;
+    simd.regs[2] = Lanes(std::array::from_fn(|lane| lane as u32 % 3));
+    let mut context = Context::new(launch.into(), &Nothing, 0);
+    assert_eq!(
+        simd.run(Cpu::Baseline, &program, &mut context),
+        Outcome::Done
+    );
+    let expected = std::array::from_fn(|lane| u32::from(lane % 3 != 0));
+    assert_eq!(simd.regs[1], Lanes(expected));
+}
+
 /// Nanoseconds that this thread has run.
 fn on_cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
