@@ -77,7 +77,7 @@ impl Program {
             code: Vec::new(),
             uops: Vec::new(),
             offsets: Vec::new(),
-            registers: 1,
+            registers: 2,
         };
         let mut at = 0u32;
         let mut farthest = 0u32;
@@ -89,7 +89,7 @@ impl Program {
                 have = (va - address - u64::from(at)) as usize;
             }
             program.offsets.push(at);
-            let (uop, length) = match isa::decode(&bytes[..have]) {
+            let (mut uop, length) = match isa::decode(&bytes[..have]) {
                 Ok(instr) => {
                     program.registers = program.registers.max(registers(&instr));
                     (lower(&instr, at), u32::from(instr.length))
@@ -107,7 +107,7 @@ impl Program {
                     break;
                 }
             };
-            if let Uop::JumpAny { target } | Uop::JumpNone { target } = uop
+            if let Some(&mut target) = uop.target()
                 && target < LONGEST
             {
                 farthest = farthest.max(target);
@@ -122,7 +122,11 @@ impl Program {
                 _ => (),
             }
             let trap = bytes.get(length as usize..length as usize + 2) == Some(&TRAP);
-            let end = matches!(uop, Uop::Stop) && at >= farthest && (depth == 0 || trap);
+            let end = match uop {
+                Uop::Stop => at >= farthest && (depth == 0 || trap),
+                Uop::Return { .. } => at >= farthest,
+                _ => false,
+            };
             program.code.extend_from_slice(&bytes[..length as usize]);
             program.uops.push(uop);
             at += length;
@@ -152,7 +156,7 @@ impl Program {
     /// Makes the targets of jumps indices.
     fn resolve(&mut self) {
         for uop in &mut self.uops {
-            if let Uop::JumpAny { target } | Uop::JumpNone { target } = uop {
+            if let Some(target) = uop.target() {
                 match self.offsets.binary_search(target) {
                     Ok(index) => *target = index as u32,
                     Err(_) => {
@@ -165,6 +169,12 @@ impl Program {
                 }
             }
         }
+    }
+
+    /// The operation at an address, of which only the low word is known.
+    pub(crate) fn at(&self, address: u32) -> Option<usize> {
+        let offset = address.wrapping_sub(self.address as u32);
+        self.offsets.binary_search(&offset).ok()
     }
 
     /// Whether memory still holds this program.

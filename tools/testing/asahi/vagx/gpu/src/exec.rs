@@ -26,6 +26,7 @@ mod special;
 mod tests;
 mod texture;
 mod tile;
+mod transcendental;
 mod vertex;
 
 pub(crate) use half::{from_half, to_half};

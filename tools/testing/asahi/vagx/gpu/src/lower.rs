@@ -39,13 +39,12 @@ const PARTS: &[Part] = &[
 /// Lowers the instruction at `offset` of its program. Jumps are left with the byte offset of their target, modulo 2^32.
 pub(crate) fn lower(instr: &Instr, offset: u32) -> Uop {
     match try_lower(instr) {
-        Ok(Uop::JumpAny { target }) => Uop::JumpAny {
-            target: offset.wrapping_add(target),
-        },
-        Ok(Uop::JumpNone { target }) => Uop::JumpNone {
-            target: offset.wrapping_add(target),
-        },
-        Ok(uop) => uop,
+        Ok(mut uop) => {
+            if let Some(target) = uop.target() {
+                *target = target.wrapping_add(offset);
+            }
+            uop
+        }
         Err(why) => Uop::Unsupported {
             instr: Some(Box::new(instr.clone())),
             why: why.into(),

@@ -163,6 +163,14 @@ pub(crate) enum Uop {
     JumpNone {
         target: u32,
     },
+    /// Likewise, with the address of what follows left in r1.
+    Call {
+        target: u32,
+    },
+    /// Jumps to the address in a register.
+    Return {
+        reg: u8,
+    },
     Ballot {
         d: Dst,
         quad: bool,
@@ -255,4 +263,16 @@ pub(crate) enum Uop {
     },
     /// The program's bytes could not be read any further.
     Unmapped,
+}
+
+impl Uop {
+    /// Where it may jump to, for those that say so.
+    pub(crate) fn target(&mut self) -> Option<&mut u32> {
+        match self {
+            Uop::JumpAny { target } | Uop::JumpNone { target } | Uop::Call { target } => {
+                Some(target)
+            }
+            _ => None,
+        }
+    }
 }

@@ -349,6 +349,29 @@ fn atomics_of_a_divergent_branch() {
     assert_eq!(memory.read_words(DATA + 0x100, 2), [1, -5i32 as u32]);
 }
 
+#[test]
+fn programs_call_and_return() {
+    let words = stream(&[&launch([1, 1, 1], [1, 1, 1]), &TERMINATE]);
+    // call +16; store r2; stop; and there: r2 = 1; ret r1.
+    let program = [
+        "10c010000000",
+        "4511000d00c01200",
+        "8800",
+        "620901000000",
+        "1402",
+        "8800",
+    ];
+    let mut memory = machine(&program, None, &words);
+    memory.write_words(DATA + 0x100, &[0]);
+    run(&memory, &GpuConfig::default()).unwrap();
+    assert_eq!(memory.read_words(DATA + 0x100, 1), [1]);
+    // To where no instruction begins.
+    let program = ["620501000000", "1402", "8800"];
+    let memory = machine(&program, None, &words);
+    let error = run(&memory, &GpuConfig::default()).unwrap_err();
+    assert!(error.to_string().contains("ret"), "{error}");
+}
+
 #[derive(Default)]
 struct Cancel(Mutex<u32>);
 

@@ -9,7 +9,7 @@
 use super::alu::scalar;
 use super::half::{from_half, to_half};
 use super::lanes::{Room, room};
-use super::{Lanes, Simd};
+use super::{Lanes, Simd, transcendental};
 use crate::uop::*;
 
 const NAN: u32 = 0x7fc0_0000;
@@ -243,19 +243,12 @@ impl Simd {
             FltUnary::Trunc => with(f32::trunc),
             FltUnary::Rint => with(f32::round_ties_even),
             FltUnary::Rcp => a.map(|a| finish(1.0 / f32::from_bits(a))),
-            FltUnary::Rsqrt => a.map(|a| finish(rsqrt(f32::from_bits(a)))),
-            FltUnary::RsqrtSpecial => a.map(|a| {
-                let special = a << 1 == 0 || a == f32::INFINITY.to_bits();
-                if special {
-                    1f32.to_bits()
-                } else {
-                    finish(rsqrt(f32::from_bits(a)))
-                }
-            }),
-            FltUnary::Log2 => with(|a| f64::from(a).log2() as f32),
-            FltUnary::Exp2 => with(|a| f64::from(a).exp2() as f32),
+            FltUnary::Rsqrt => transcendental::rsqrt(a),
+            FltUnary::RsqrtSpecial => transcendental::rsqrt_special(a),
+            FltUnary::Log2 => transcendental::log2(a),
+            FltUnary::Exp2 => transcendental::exp2(a),
             FltUnary::SinFold => with(sin_fold),
-            FltUnary::Sinc => with(sinc),
+            FltUnary::Sinc => transcendental::sinc(a),
             FltUnary::Dfdx => differences(a, [1, 1, 3, 3], [0, 0, 2, 2]),
             FltUnary::Dfdy => differences(a, [2, 3, 2, 3], [0, 1, 0, 1]),
         };
@@ -263,12 +256,8 @@ impl Simd {
     }
 }
 
-#[inline(always)]
-fn rsqrt(a: f32) -> f32 {
-    (1.0 / f64::from(a).sqrt()) as f32
-}
-
 /// Folds an angle in quadrants from [0, 4) to [-1, 1] such that its sine stays the same.
+#[inline(always)]
 fn sin_fold(a: f32) -> f32 {
     if a > 3.0 {
         a - 4.0
@@ -277,17 +266,6 @@ fn sin_fold(a: f32) -> f32 {
     } else {
         a
     }
-}
-
-/// The sine of a folded angle, divided by the angle.
-fn sinc(a: f32) -> f32 {
-    let a = f64::from(a);
-    let quarter = std::f64::consts::FRAC_PI_2;
-    (if a == 0.0 {
-        quarter
-    } else {
-        (a * quarter).sin() / a
-    }) as f32
 }
 
 /// In each quad, lane `plus[i]` less lane `minus[i]`.

@@ -285,6 +285,23 @@ impl Simd {
                         break Outcome::Paused;
                     }
                 }
+                Uop::Call { target } => {
+                    let back = program.address.wrapping_add(program.offset(self.pc).into());
+                    self.put_full(1, Lanes::splat(back as u32));
+                    self.pc = target as usize;
+                    if executed > STEP {
+                        break Outcome::Paused;
+                    }
+                }
+                Uop::Return { reg } => match self.return_to(program, reg) {
+                    Some(pc) => {
+                        self.pc = pc;
+                        if executed > STEP {
+                            break Outcome::Paused;
+                        }
+                    }
+                    None => break Outcome::Unsupported,
+                },
                 Uop::Ballot { d, quad, ref cmp } => self.ballot(u, d, quad, cmp),
                 Uop::Shuffle { d, op, quad, a, b } => self.shuffle(u, d, op, quad, (a, b)),
                 Uop::Reduce {
@@ -307,6 +324,14 @@ impl Simd {
         };
         context.stats.instructions = start + executed;
         outcome
+    }
+
+    /// Where the active lanes return to, if that is one place in the program.
+    fn return_to(&self, program: &Program, reg: u8) -> Option<usize> {
+        let targets = &self.regs[reg as usize % 128];
+        let first = targets.0[self.exec.trailing_zeros() as usize % 32];
+        let other = (0..32).any(|lane| self.exec >> lane & 1 != 0 && targets.0[lane] != first);
+        (self.exec != 0 && !other).then(|| program.at(first))?
     }
 
     /// The operations that may fault, and the rest.

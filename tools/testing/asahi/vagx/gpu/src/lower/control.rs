@@ -22,6 +22,17 @@ pub(super) fn lower(instr: &Instr) -> Result<Option<Uop>, Refused> {
         Stop => Ok(Uop::Stop),
         JmpAny => Ok(Uop::JumpAny { target: target() }),
         JmpNone => Ok(Uop::JumpNone { target: target() }),
+        Call => Ok(Uop::Call { target: target() }),
+        Ret => Ok(Uop::Return {
+            reg: whole(source(instr, 0)?.value, REGISTERS)?,
+        }),
+        // It has been seen in programs, but not in what lanes with different targets do (applegpu.py, CallReg).
+        CallReg => Err("call to a register, whose rules are not known"),
+        JmpIncomplete => Err("jump whose condition is not known"),
+        Trap => Err("the program trapped"),
+        Doorbell | JmpIfSkippingDoorbell | Map | Unmap => {
+            Err("only the program that manages stacks has this, and it does not run")
+        }
         PopExec => Ok(Uop::Pop { nest }),
         UpdateExec => Ok(Uop::Pop { nest: 0 }),
         IfIcmp => flow(Flow::If, int_compare(instr, instr.field("cond"))?),
