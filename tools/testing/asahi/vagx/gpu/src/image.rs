@@ -145,7 +145,7 @@ impl Image {
 
 /// Reads a texel of `bytes` bytes for each active lane.
 #[inline(always)]
-fn read(
+pub(crate) fn read(
     memory: &mut Memory<'_>,
     bytes: u32,
     active: u32,

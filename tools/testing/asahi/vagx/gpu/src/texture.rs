@@ -6,10 +6,13 @@
 
 mod border;
 mod cube;
+mod fetch;
 mod filter;
+mod footprint;
 mod lod;
 mod real;
 mod sampler;
+mod square;
 #[cfg(test)]
 mod tests;
 mod wrap;
@@ -115,9 +118,10 @@ pub(crate) fn perform(
     action: Action,
     texture: &Texture,
     sampler: &Sampler,
-    port: Port<'_, '_>,
+    port: &mut Port<'_, '_>,
     request: &Request,
-) -> Result<[Lanes; 4], Trouble> {
+    out: &mut [Lanes; 4],
+) -> Result<(), Trouble> {
     // A texture has the axes that are asked for, or else the shader was made for another.
     let is_cube = matches!(texture.image.dim, Dimension::Cube | Dimension::CubeArray);
     let is_3d = texture.image.dim == Dimension::D3;
@@ -127,9 +131,12 @@ pub(crate) fn perform(
     }
     match action {
         Action::Fetch if is_cube => Err(Trouble::Unknown("texels of a cube by number")),
-        Action::Fetch => filter::fetch(texture, port, request),
-        Action::Sample => filter::sample(texture, sampler, port, request),
-        Action::Query => Ok(filter::query(texture, sampler, request)),
+        Action::Fetch => fetch::fetch(texture, port, request, out),
+        Action::Sample => filter::sample(texture, sampler, port, request, out),
+        Action::Query => {
+            *out = footprint::query(texture, sampler, request);
+            Ok(())
+        }
     }
 }
 

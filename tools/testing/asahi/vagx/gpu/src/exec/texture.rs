@@ -55,48 +55,51 @@ impl Simd {
         };
         let mut request = self.request(context, op);
         let (textures, samplers) = self.keys(context, op);
-        let key = |lane: usize| -> Key { (textures[lane], samplers.0[lane]) };
         let mut out = [Lanes::ZERO; 4];
-        let mut integer = false;
         let mut left = self.exec;
         while left != 0 {
             // All lanes with the states of the first that is left. Mostly these are all.
-            let first = key(left.trailing_zeros() as usize % 32);
+            let lane = left.trailing_zeros() as usize % 32;
+            let key = (textures[lane], samplers.0[lane]);
             let mut lanes = 0;
             for lane in 0..32 {
-                lanes |= u32::from(key(lane) == first) << lane;
+                let same = textures[lane] == key.0 && samplers.0[lane] == key.1;
+                lanes |= u32::from(same) << lane;
             }
             lanes &= left;
             left &= !lanes;
             request.active = lanes;
-            let found = self
-                .states(context, op, first)
-                .and_then(|(texture, sampler)| {
-                    let found = context.states.find(&texture, &sampler);
-                    let (found, sampler) =
-                        found.map_err(|(state, why)| Failed::state(first, &state, why))?;
-                    integer = found.is_integer() && action != Action::Query;
-                    let port = Port {
-                        memory: &mut context.memory,
-                        unknown: &mut context.stats.unknown_texels,
-                    };
-                    perform(action, found, sampler, port, &request).map_err(|trouble| match trouble
-                    {
-                        Trouble::Unmapped(va) => Failed::Unmapped(va),
-                        Trouble::Unknown(why) => Failed::state(first, &texture, why),
-                    })
-                });
-            let got = match found {
-                Ok(got) => got,
+            // No closures here: they would be compiled without the features of this build.
+            let (texture, sampler) = match self.states(context, op, key) {
+                Ok(states) => states,
                 Err(failed) => return Some(self.failed(context, failed)),
             };
-            let mask = Lanes::from_bits(lanes);
-            for (out, got) in out.iter_mut().zip(got) {
-                let got = match op.wide || integer {
-                    true => got,
-                    false => got.map(to_half),
+            let (found, sampler) = match context.states.find(&texture, &sampler) {
+                Ok(found) => found,
+                Err((state, why)) => {
+                    return Some(self.failed(context, Failed::state(key, &state, why)));
+                }
+            };
+            let keep = op.wide || (found.is_integer() && action != Action::Query);
+            let mut port = Port {
+                memory: &mut context.memory,
+                unknown: &mut context.stats.unknown_texels,
+            };
+            let mut got = [Lanes::ZERO; 4];
+            if let Err(trouble) = perform(action, found, sampler, &mut port, &request, &mut got) {
+                let failed = match trouble {
+                    Trouble::Unmapped(va) => Failed::Unmapped(va),
+                    Trouble::Unknown(why) => Failed::state(key, &texture, why),
                 };
-                *out = got.select(*out, mask);
+                return Some(self.failed(context, failed));
+            }
+            let mask = Lanes::from_bits(lanes);
+            for (out, got) in out.iter_mut().zip(&got) {
+                if keep {
+                    *out = got.select(*out, mask);
+                } else {
+                    *out = got.map(to_half).select(*out, mask);
+                }
             }
         }
         let mut next = 0;
@@ -119,10 +122,13 @@ impl Simd {
     fn request(&self, context: &Context<'_>, op: &TextureOp) -> Request {
         let u = &*context.launch.uniforms;
         let half = |val: Val| self.val(u, val).map(from_half);
-        let coords = match (op.fetch, op.narrow) {
-            (false, true) => op.coords.map(half),
-            _ => op.coords.map(|val| self.val(u, val)),
-        };
+        let mut coords = [Lanes::ZERO; 3];
+        for (coord, &val) in coords.iter_mut().zip(&op.coords).take(op.dim.axes()) {
+            *coord = match op.narrow && !op.fetch {
+                true => half(val),
+                false => self.val(u, val),
+            };
+        }
         let lod = match op.lod {
             LodSource::Auto => Lod::Zero,
             LodSource::Bias { bias, least } => Lod::Implicit {

@@ -23,39 +23,44 @@ pub(super) struct OnFace {
     major: Reals,
 }
 
+/// Changes the sign where the mask is set.
+#[inline(always)]
+fn flip(v: &Reals, mask: &Lanes) -> Reals {
+    Reals::from_bits(&v.to_bits().zip(mask, |v, m| v ^ (m & 0x8000_0000)))
+}
+
 /// Picks what becomes s, t and the major axis out of a vector.
 #[inline(always)]
-fn axes(v: &[Reals; 3], y: Lanes, z: Lanes, negative: Lanes) -> [Reals; 3] {
-    let minus = |v: Reals| v.map(|v| -v);
-    let flip = |v: Reals, mask: Lanes| minus(v).select(v, mask);
+fn axes(v: &[Reals; 3], y: &Lanes, z: &Lanes, negative: &Lanes) -> [Reals; 3] {
     // x: (-z, -y) and (z, -y); y: (x, z) and (x, -z); z: (x, -y) and (-x, -y).
-    let on_x = flip(minus(v[2]), negative);
-    let on_z = flip(v[0], negative);
+    let on_x = flip(&v[2], &negative.map(|n| !n));
+    let on_z = flip(&v[0], negative);
     let s = on_z.select(v[0].select(on_x, y), z);
-    let t = flip(v[2], negative).select(minus(v[1]), y);
+    let t = flip(&v[2], negative).select(v[1].map(|v| -v), y);
     let major = v[2].select(v[1].select(v[0], y), z);
-    [s, t, flip(major, negative)]
+    [s, t, flip(&major, negative)]
 }
 
 /// Finds the faces of directions. Of equal components the later one wins.
 #[inline(always)]
 pub(super) fn project(v: &[Reals; 3]) -> OnFace {
-    let size = v.map(|v| v.map(f32::abs));
-    let z_over_x = size[2].test(size[0], |a, b| a >= b);
-    let z = z_over_x.zip(size[2].test(size[1], |a, b| a >= b), |a, b| a & b);
-    let y = z.zip(size[1].test(size[0], |a, b| a >= b), |z, y| !z & y);
-    let major = v[2].select(v[1].select(v[0], y), z);
+    let x_size = v[0].map(f32::abs);
+    let y_size = v[1].map(f32::abs);
+    let z_size = v[2].map(f32::abs);
+    let z_over_x = z_size.test(x_size, |a, b| a >= b);
+    let z = z_over_x.zip(z_size.test(y_size, |a, b| a >= b), |a, b| a & b);
+    let y = z.zip(y_size.test(x_size, |a, b| a >= b), |z, y| !z & y);
+    let major = v[2].select(v[1].select(v[0], &y), &z);
     let negative = major.test(Reals::ZERO, |a, b| a < b);
-    let [sc, tc, major] = axes(v, y, z, negative);
-    let onto = |c: Reals| c.zip(major, |c, m| 0.5 * (c / m) + 0.5);
+    let [sc, tc, major] = axes(v, &y, &z, &negative);
     let face = z
         .map(|z| z & 4)
         .zip(y, |f, y| f | (y & 2))
         .zip(negative, |f, n| f | (n & 1));
     OnFace {
         face,
-        s: onto(sc),
-        t: onto(tc),
+        s: sc.zip(major, |c, m| 0.5 * (c / m) + 0.5),
+        t: tc.zip(major, |c, m| 0.5 * (c / m) + 0.5),
         y,
         z,
         negative,
@@ -68,14 +73,16 @@ impl OnFace {
     /// Derivatives on the face of the direction's derivative.
     #[inline(always)]
     pub(super) fn derivatives(&self, d: &[Reals; 3]) -> [Reals; 2] {
-        let [ds, dt, dm] = axes(d, self.y, self.z, self.negative);
-        let over = self.major.map(|m| 0.5 / (m * m));
-        let one = |d: Reals, c: Reals| {
-            d.zip(self.major, |d, m| d * m)
-                .zip(c.zip(dm, |c, dm| c * dm), |a, b| a - b)
-                .zip(over, |n, o| n * o)
-        };
-        [one(ds, self.numerators[0]), one(dt, self.numerators[1])]
+        let [ds, dt, dm] = axes(d, &self.y, &self.z, &self.negative);
+        let mut out = [ds, dt];
+        for (d, c) in out.iter_mut().zip(&self.numerators) {
+            for lane in 0..32 {
+                let m = self.major.0[lane];
+                let numerator = d.0[lane] * m - c.0[lane] * dm.0[lane];
+                d.0[lane] = 0.5 * numerator / (m * m);
+            }
+        }
+        out
     }
 }
 

@@ -52,16 +52,15 @@ fn half_log2(square: f32) -> f32 {
 /// side of the footprint.
 #[inline(always)]
 pub(super) fn anisotropic(d: &[[Reals; 2]; 2], size: &[f32; 2], most: u32) -> Footprint {
-    let length = |n: usize| {
-        d[0][n].zip(d[1][n], |s, t| {
-            let (s, t) = (s * size[0], t * size[1]);
-            s * s + t * t
-        })
+    let square = |s: f32, t: f32| {
+        let (s, t) = (s * size[0], t * size[1]);
+        s * s + t * t
     };
-    let (x, y) = (length(0), length(1));
+    let x = d[0][0].zip(d[1][0], square);
+    let y = d[0][1].zip(d[1][1], square);
     let along_x = x.test(y, |x, y| x >= y);
-    let long = x.select(y, along_x).map(|v| clamp(v, 1e-30, 1e30));
-    let short = y.select(x, along_x).map(|v| clamp(v, 1e-30, 1e30));
+    let long = x.select(y, &along_x).map(|v| clamp(v, 1e-30, 1e30));
+    let short = y.select(x, &along_x).map(|v| clamp(v, 1e-30, 1e30));
     let probes = long.zip(short, |long, short| {
         // A hair less, so that what should be a whole number is not rounded up.
         clamp((0.999 * (long / short).sqrt()).ceil(), 1.0, most as f32)
@@ -70,13 +69,16 @@ pub(super) fn anisotropic(d: &[[Reals; 2]; 2], size: &[f32; 2], most: u32) -> Fo
     Footprint {
         lod,
         probes: probes.to_ints(),
-        line: [0, 1].map(|axis| d[axis][0].select(d[axis][1], along_x)),
+        line: [
+            d[0][0].select(d[0][1], &along_x),
+            d[1][0].select(d[1][1], &along_x),
+        ],
     }
 }
 
 /// The level of detail within the sampler's limits.
 #[inline(always)]
-pub(super) fn limited(lod: Reals, sampler: &Sampler, least: Option<Reals>) -> Reals {
+pub(super) fn limited(lod: &Reals, sampler: &Sampler, least: Option<&Reals>) -> Reals {
     let (low, high) = (sampler.least_lod, sampler.most_lod);
     match least {
         Some(least) => lod.zip(least, |lod, least| {
@@ -89,7 +91,7 @@ pub(super) fn limited(lod: Reals, sampler: &Sampler, least: Option<Reals>) -> Re
 
 /// Levels, counted from the first, and how much of the one after there is in the result.
 #[inline(always)]
-pub(super) fn levels(lod: Reals, mip: Mip, last: u32) -> (Lanes, Reals) {
+pub(super) fn levels(lod: &Reals, mip: Mip, last: u32) -> (Lanes, Reals) {
     let last = last as f32;
     match mip {
         Mip::None => (Lanes::ZERO, Reals::ZERO),
@@ -143,7 +145,7 @@ mod tests {
     }
 
     fn level(lod: f32, mip: Mip) -> (u32, f32) {
-        let (level, weight) = levels(Reals([lod; 32]), mip, 3);
+        let (level, weight) = levels(&Reals([lod; 32]), mip, 3);
         (level.0[0], weight.0[0])
     }
 

@@ -5,6 +5,7 @@
 //! No operation here is fused, so that all builds of the interpreter give the same results.
 
 use crate::exec::Lanes;
+use std::borrow::Borrow;
 
 /// A float for each lane.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +25,7 @@ impl Reals {
     }
 
     #[inline(always)]
-    pub(super) fn to_bits(self) -> Lanes {
+    pub(super) fn to_bits(&self) -> Lanes {
         let mut out = Lanes::ZERO;
         for lane in 0..32 {
             out.0[lane] = self.0[lane].to_bits();
@@ -33,8 +34,8 @@ impl Reals {
     }
 
     #[inline(always)]
-    pub(super) fn map(self, f: impl Fn(f32) -> f32) -> Self {
-        let mut out = self;
+    pub(super) fn map(&self, f: impl Fn(f32) -> f32) -> Self {
+        let mut out = Reals::ZERO;
         for lane in 0..32 {
             out.0[lane] = f(self.0[lane]);
         }
@@ -42,8 +43,9 @@ impl Reals {
     }
 
     #[inline(always)]
-    pub(super) fn zip(self, b: Reals, f: impl Fn(f32, f32) -> f32) -> Self {
-        let mut out = self;
+    pub(super) fn zip(&self, b: impl Borrow<Reals>, f: impl Fn(f32, f32) -> f32) -> Self {
+        let b = b.borrow();
+        let mut out = Reals::ZERO;
         for lane in 0..32 {
             out.0[lane] = f(self.0[lane], b.0[lane]);
         }
@@ -52,7 +54,8 @@ impl Reals {
 
     /// A mask of the lanes for which `f` holds.
     #[inline(always)]
-    pub(super) fn test(self, b: Reals, f: impl Fn(f32, f32) -> bool) -> Lanes {
+    pub(super) fn test(&self, b: impl Borrow<Reals>, f: impl Fn(f32, f32) -> bool) -> Lanes {
+        let b = b.borrow();
         let mut out = Lanes::ZERO;
         for lane in 0..32 {
             out.0[lane] = u32::from(f(self.0[lane], b.0[lane])).wrapping_neg();
@@ -62,8 +65,14 @@ impl Reals {
 
     /// `self` where the mask is set, `other` where it is not.
     #[inline(always)]
-    pub(super) fn select(self, other: Reals, mask: Lanes) -> Self {
-        Reals::from_bits(&self.to_bits().select(other.to_bits(), mask))
+    pub(super) fn select(&self, other: impl Borrow<Reals>, mask: &Lanes) -> Self {
+        let other = other.borrow();
+        let mut out = Reals::ZERO;
+        for lane in 0..32 {
+            let (a, b, mask) = (self.0[lane], other.0[lane], mask.0[lane]);
+            out.0[lane] = f32::from_bits((a.to_bits() & mask) | (b.to_bits() & !mask));
+        }
+        out
     }
 
     /// Integers as floats.
@@ -78,13 +87,23 @@ impl Reals {
 
     /// Numbers, each far smaller than 2^31, without their fraction.
     #[inline(always)]
-    pub(super) fn to_ints(self) -> Lanes {
+    pub(super) fn to_ints(&self) -> Lanes {
         let mut out = Lanes::ZERO;
         for lane in 0..32 {
             out.0[lane] = self.0[lane] as i32 as u32;
         }
         out
     }
+}
+
+/// Floats of a vector.
+#[inline(always)]
+pub(super) fn vector(bits: &[Lanes; 3]) -> [Reals; 3] {
+    [
+        Reals::from_bits(&bits[0]),
+        Reals::from_bits(&bits[1]),
+        Reals::from_bits(&bits[2]),
+    ]
 }
 
 /// The nearest number from `low` to `high`; `low` for what is not a number.

@@ -104,11 +104,12 @@ impl Scene {
         let mut states = States::default();
         let (texture, sampler) = states.find(&self.texture, &self.sampler).unwrap();
         let mut memory = Memory::new(&self.space);
-        let port = Port {
+        let mut port = Port {
             memory: &mut memory,
             unknown: &mut 0,
         };
-        perform(action, texture, sampler, port, request)
+        let mut out = [Lanes::ZERO; 4];
+        perform(action, texture, sampler, &mut port, request, &mut out).map(|()| out)
     }
 
     /// The first lane's result, as floats.

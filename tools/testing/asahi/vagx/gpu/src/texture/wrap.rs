@@ -21,7 +21,7 @@ pub(super) struct Axis {
 
 /// Brings coordinates into a range of a few times the texture's size, counted in texels.
 #[inline(always)]
-fn position(wrap: Wrap, coord: Reals, size: Reals, pixels: bool) -> Reals {
+fn position(wrap: Wrap, coord: &Reals, size: &Reals, pixels: bool) -> Reals {
     // With coordinates in texels, only clamping wraps mean something, and repeating is not asked for.
     let texels = |coord: f32, size: f32| if pixels { coord } else { coord * size };
     match wrap {
@@ -38,7 +38,7 @@ fn position(wrap: Wrap, coord: Reals, size: Reals, pixels: bool) -> Reals {
 
 /// The texel that `index` stands for, which is at most a few times the size away; and whether that is the border.
 #[inline(always)]
-fn wrapped(wrap: Wrap, index: Lanes, size: &Lanes, offset: bool) -> (Lanes, Lanes) {
+fn wrapped(wrap: Wrap, index: &Lanes, size: &Lanes, offset: bool) -> (Lanes, Lanes) {
     let int = |f: fn(i32, i32) -> i32| index.zip(*size, |i, n| f(i as i32, n as i32) as u32);
     let inside = match wrap {
         // Without an offset, and rounding aside, an index is off by one at most.
@@ -56,7 +56,7 @@ fn wrapped(wrap: Wrap, index: Lanes, size: &Lanes, offset: bool) -> (Lanes, Lane
             if i >= n { 2 * n - 1 - i } else { i }
         }),
         Wrap::MirroredClampToEdge => int(|i, _| if i < 0 { -1 - i } else { i }),
-        _ => index,
+        _ => *index,
     };
     let border = match wrap {
         Wrap::ClampToBorder | Wrap::ClampGl => {
@@ -72,13 +72,13 @@ fn wrapped(wrap: Wrap, index: Lanes, size: &Lanes, offset: bool) -> (Lanes, Lane
 #[inline(always)]
 pub(super) fn nearest(
     wrap: Wrap,
-    coord: Reals,
+    coord: &Reals,
     size: &Lanes,
     pixels: bool,
     offset: Option<&Lanes>,
 ) -> (Lanes, Lanes) {
     let sizes = Reals::from_ints(size);
-    let mut index = position(wrap, coord, sizes, pixels)
+    let mut index = position(wrap, coord, &sizes, pixels)
         .map(f32::floor)
         .to_ints();
     if wrap == Wrap::ClampGl {
@@ -87,7 +87,7 @@ pub(super) fn nearest(
     if let Some(offset) = offset {
         index = index.zip(*offset, u32::wrapping_add);
     }
-    wrapped(wrap, index, size, offset.is_some())
+    wrapped(wrap, &index, size, offset.is_some())
 }
 
 /// The two texels on both sides of a coordinate. Where the second one has no weight it is the first, unless `both` are
@@ -95,7 +95,7 @@ pub(super) fn nearest(
 #[inline(always)]
 pub(super) fn linear(
     wrap: Wrap,
-    coord: Reals,
+    coord: &Reals,
     size: &Lanes,
     pixels: bool,
     offset: Option<&Lanes>,
@@ -103,8 +103,8 @@ pub(super) fn linear(
 ) -> Axis {
     let (first, weight) = between(wrap, coord, size, pixels, offset);
     let second = first.map(|i| i.wrapping_add(1));
-    let (first, first_border) = wrapped(wrap, first, size, offset.is_some());
-    let (mut second, mut second_border) = wrapped(wrap, second, size, offset.is_some());
+    let (first, first_border) = wrapped(wrap, &first, size, offset.is_some());
+    let (mut second, mut second_border) = wrapped(wrap, &second, size, offset.is_some());
     if !both {
         let used = weight.test(Reals::ZERO, |a, b| a != b);
         second = second.select(first, used);
@@ -121,14 +121,14 @@ pub(super) fn linear(
 #[inline(always)]
 fn between(
     wrap: Wrap,
-    coord: Reals,
+    coord: &Reals,
     size: &Lanes,
     pixels: bool,
     offset: Option<&Lanes>,
 ) -> (Lanes, Reals) {
     let sizes = Reals::from_ints(size);
     // In fixed point with eight bits of fraction, as graphics hardware has it.
-    let fixed = position(wrap, coord, sizes, pixels)
+    let fixed = position(wrap, coord, &sizes, pixels)
         .map(|c| ((c - 0.5) * 256.0 + 0.5).floor())
         .to_ints();
     let weight = Reals::from_ints(&fixed.map(|f| f & 0xff)).map(|w| w * (1.0 / 256.0));
@@ -141,9 +141,9 @@ fn between(
 
 /// The two texels on both sides of a coordinate on a face of a cube: they may be one beyond its edges.
 #[inline(always)]
-pub(super) fn on_face(coord: Reals, size: &Lanes) -> Axis {
+pub(super) fn on_face(coord: &Reals, size: &Lanes) -> Axis {
     let inside = coord.map(|c| clamp(c, 0.0, 1.0));
-    let (first, weight) = between(Wrap::ClampToEdge, inside, size, false, None);
+    let (first, weight) = between(Wrap::ClampToEdge, &inside, size, false, None);
     Axis {
         texels: [first, first.map(|i| i.wrapping_add(1))],
         border: [Lanes::ZERO; 2],
@@ -160,14 +160,14 @@ mod tests {
         let offset = Lanes::splat(offset as u32);
         let offset = (offset != Lanes::ZERO).then_some(&offset);
         let coord = Reals([coord; 32]);
-        let (texel, border) = nearest(wrap, coord, &Lanes::splat(size), false, offset);
+        let (texel, border) = nearest(wrap, &coord, &Lanes::splat(size), false, offset);
         (border.0[0] == 0).then_some(texel.0[0])
     }
 
     fn one_linear(wrap: Wrap, coord: f32, size: u32) -> ([Option<u32>; 2], f32) {
         let axis = linear(
             wrap,
-            Reals([coord; 32]),
+            &Reals([coord; 32]),
             &Lanes::splat(size),
             false,
             None,
