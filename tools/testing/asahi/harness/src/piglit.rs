@@ -29,6 +29,8 @@ use summary::Summary;
 const PROFILE: &str = "quick_gl";
 /// The seed of a sample for which none was given: the same command means the same tests.
 const SEED: u64 = 1;
+/// What makes piglit take the rest of a line of its lists for a comment.
+const COMMENT: char = '#';
 /// Seconds that one test may take. A guest without KVM is some twenty times slower.
 const LIMIT: [(Place, u64); 2] = [(Place::Shim, 60), (Place::Vm, 600)];
 
@@ -37,7 +39,18 @@ pub fn run(ctx: &Context) -> Result<u8> {
     let (place, profile) = (params.place, params.profile.as_deref().unwrap_or(PROFILE));
     let mut progress = verbs::progress(ctx);
     let host = Host::make(ctx, &mut progress, true)?;
-    let all = list(&host, profile, params.filter.as_deref())?;
+    let mut all = list(&host, profile, params.filter.as_deref())?;
+    let whole = params.filter.is_none() && params.sample.is_none() && params.shard.is_none();
+    if !whole {
+        let before = all.len();
+        all.retain(|name| !name.contains(COMMENT));
+        if all.len() < before {
+            eprintln!(
+                "{} names with a {COMMENT} cannot stand in piglit's lists: only the whole profile has them",
+                before - all.len()
+            );
+        }
+    }
     let seed = params.seed.unwrap_or(SEED);
     let names = select::choose(all.clone(), params.sample.map(|n| (n, seed)), params.shard);
     if names.is_empty() {
@@ -68,7 +81,7 @@ pub fn run(ctx: &Context) -> Result<u8> {
     ));
     let runner = Runner {
         profile,
-        whole: params.filter.is_none() && names.len() == all.len(),
+        whole,
         names: &names,
         limit,
         dir: &dir,

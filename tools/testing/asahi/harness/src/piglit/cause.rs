@@ -58,7 +58,7 @@ fn said(test: &Test) -> String {
     let last = lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with("PIGLIT:"))
-        .last();
+        .next_back();
     last.map_or("said nothing".to_owned(), normal)
 }
 
