@@ -130,7 +130,12 @@ impl Simd {
             };
         }
         let lod = match op.lod {
-            LodSource::Auto => Lod::Zero,
+            // Elsewhere than in fragments lanes have no neighbours to look at.
+            LodSource::Auto if op.fetch || context.fragment.is_none() => Lod::Zero,
+            LodSource::Auto => Lod::Implicit {
+                bias: None,
+                least: None,
+            },
             LodSource::Bias { bias, least } => Lod::Implicit {
                 bias: Some(half(bias)),
                 least: least.map(half),
