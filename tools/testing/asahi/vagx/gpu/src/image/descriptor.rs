@@ -178,7 +178,8 @@ impl Image {
         }
         let (extended, compressed) = (bits.flag(127), bits.flag(103));
         let (layers, layer_stride) = bits.linear_layers(extended && !compressed);
-        let stride = (bits.num(110, 18) << 4) + 16;
+        // The field is described as two bits wider, but those have a meaning of their own.
+        let stride = (bits.num(110, 16) << 4) + 16;
         let tiling = tiling(
             &bits,
             Tiling::Linear {
@@ -313,16 +314,18 @@ mod tests {
     #[test]
     fn linear() {
         let bytes = state(&[
-            (0, 2),
+            (0, 3),
             (6, 0x23),
             (13, 4),
             (28, 9),
             (42, 9),
             (110, 0x110 >> 4),
+            (127, 1),
+            (128, 1 | (0x1000 - 0x80) >> 7 << 11),
         ]);
         let image = Image::texture(&bytes).unwrap();
         assert_eq!(image.format.kind, Kind::Float);
-        assert_eq!(image.layout.offset(0, 2, 3, 0, 0), 3 * 0x120 + 8);
+        assert_eq!(image.layout.offset(0, 2, 3, 1, 0), 0x1000 + 3 * 0x120 + 8);
         let bytes = state(&[
             (0, 3),
             (6, 0x21),
