@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `vagx-seed CAPTURE JOB FILE`: makes a seed of a captured job.
+//! `seed CAPTURE JOB FILE`: makes a seed of a captured job.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,13 +22,13 @@ fn make(dir: &str, number: &str, file: &str) -> Result<(), Box<dyn std::error::E
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [dir, number, file] = &args[..] else {
-        eprintln!("usage: vagx-seed CAPTURE JOB FILE");
+        eprintln!("usage: seed CAPTURE JOB FILE");
         return ExitCode::from(2);
     };
     match make(dir, number, file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("vagx-seed: {error}");
+            eprintln!("seed: {error}");
             ExitCode::FAILURE
         }
     }
