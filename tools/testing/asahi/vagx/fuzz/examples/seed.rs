@@ -15,7 +15,7 @@ fn make(dir: &str, number: &str, file: &str) -> Result<(), Box<dyn std::error::E
     let job = jobs.iter().find(|job| job.number == number);
     let job = job.ok_or("no job of this number")?;
     let (told, memory) = capture.load(job)?.ok_or("the job cannot be run again")?;
-    std::fs::write(file, Seed::new(told, &memory)?.store())?;
+    std::fs::write(file, Seed::new(told, &memory)?.store()?)?;
     Ok(())
 }
 

@@ -2,15 +2,17 @@
 
 //! Captured jobs in one small file each: the job as in a capture's JSON, and the pages without their zeroes.
 //!
-//! The file is the length of the JSON (32 bits), the JSON, and for each page its address with bit 0 set if it is
-//! writable, followed by runs: how many words of 64 bits are zero, how many follow (16 bits each), and these; runs end
-//! with the page.
+//! The file is a zlib stream of: the length of the JSON (32 bits), the JSON, and for each page its address, with bit 0
+//! set if it is writable, and its bytes.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 use vagx_capture::{GpuJob, Snapshot, Told};
-use vagx_gpu::PAGE_SIZE;
 
 use crate::image::{Image, WORDS};
 
@@ -60,55 +62,38 @@ impl Seed {
     }
 
     /// The file's bytes.
-    pub fn store(&self) -> Vec<u8> {
-        let json = serde_json::to_vec(&Told::from(&self.job)).unwrap_or_default();
-        let mut out = (json.len() as u32).to_le_bytes().to_vec();
-        out.extend(json);
+    pub fn store(&self) -> std::io::Result<Vec<u8>> {
+        let json = serde_json::to_vec(&Told::from(&self.job))?;
+        let mut out = ZlibEncoder::new(Vec::new(), Compression::best());
+        out.write_all(&(json.len() as u32).to_le_bytes())?;
+        out.write_all(&json)?;
         for (va, words, writable) in &self.pages {
-            out.extend((va & !1 | u64::from(*writable)).to_le_bytes());
-            let mut rest = &words[..];
-            while !rest.is_empty() {
-                let zeroes = rest.iter().take_while(|w| **w == 0).count();
-                let filled = rest[zeroes..].iter().take_while(|w| **w != 0).count();
-                out.extend((zeroes as u16).to_le_bytes());
-                out.extend((filled as u16).to_le_bytes());
-                for word in &rest[zeroes..zeroes + filled] {
-                    out.extend(word.to_le_bytes());
-                }
-                rest = &rest[zeroes + filled..];
+            out.write_all(&(va | u64::from(*writable)).to_le_bytes())?;
+            for word in words {
+                out.write_all(&word.to_le_bytes())?;
             }
         }
-        out
+        out.finish()
     }
 
     /// Reads what [`Seed::store`] made.
-    pub fn load(name: &str, mut bytes: &[u8]) -> Option<Seed> {
-        fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-            let (head, rest) = bytes.split_first_chunk::<N>()?;
-            *bytes = rest;
-            Some(*head)
-        }
-        let length = u32::from_le_bytes(take(&mut bytes)?) as usize;
-        let (json, mut bytes) = bytes.split_at_checked(length)?;
+    pub fn load(name: &str, file: &[u8]) -> Option<Seed> {
+        let mut bytes = Vec::new();
+        ZlibDecoder::new(file).read_to_end(&mut bytes).ok()?;
+        let (length, bytes) = bytes.split_first_chunk()?;
+        let (json, pages) = bytes.split_at_checked(u32::from_le_bytes(*length) as usize)?;
         let told: Told = serde_json::from_slice(json).ok()?;
-        let mut pages = Vec::new();
-        while !bytes.is_empty() {
-            let va = u64::from_le_bytes(take(&mut bytes)?);
-            let mut words = Vec::with_capacity(WORDS);
-            while words.len() < WORDS {
-                let zeroes = u16::from_le_bytes(take(&mut bytes)?);
-                let filled = u16::from_le_bytes(take(&mut bytes)?);
-                words.resize(words.len() + usize::from(zeroes), 0);
-                for _ in 0..filled {
-                    words.push(u64::from_le_bytes(take(&mut bytes)?));
-                }
-            }
-            pages.push((va & !(PAGE_SIZE - 1), words, va & 1 != 0));
-        }
+        let words: Vec<u64> = pages
+            .as_chunks()
+            .0
+            .iter()
+            .map(|word| u64::from_le_bytes(*word))
+            .collect();
+        let page = |page: &[u64]| (page[0] & !1, page[1..].to_vec(), page[0] & 1 != 0);
         Some(Seed {
             name: name.to_owned(),
             job: told.job()?,
-            pages,
+            pages: words.chunks_exact(1 + WORDS).map(page).collect(),
         })
     }
 

@@ -6,6 +6,7 @@
 //! a program is found by its address and then compared with memory, byte by byte, at every launch.
 
 use crate::Unsupported;
+use crate::debug::{Debugger, Watch};
 use crate::exec::REGISTERS;
 use crate::isa::{self, Instr, MAX_LENGTH, Operand, Place};
 use crate::lower::lower;
@@ -71,7 +72,8 @@ impl Program {
 
     /// Decodes from `address` up to the `stop` that no jump passes over and that is in no branch. As levels of nesting
     /// are counted in too simple a way for all programs, the traps that Mesa puts behind a program end it too.
-    fn decode(memory: &mut Memory<'_>, address: u64) -> Self {
+    fn decode(memory: &mut Memory<'_>, address: u64, watch: Option<&Watch>) -> Self {
+        let stop = watch.and_then(|watch| watch.0.breakpoint());
         let mut program = Program {
             address,
             code: Vec::new(),
@@ -89,6 +91,12 @@ impl Program {
                 have = (va - address - u64::from(at)) as usize;
             }
             program.offsets.push(at);
+            if let (Some(watch), Some(stop)) = (watch, stop)
+                && stop == address.wrapping_add(at.into())
+            {
+                program.uops.push(Uop::Watch(watch.clone()));
+                program.offsets.push(at);
+            }
             let (mut uop, length) = match isa::decode(&bytes[..have]) {
                 Ok(instr) => {
                     program.registers = program.registers.max(registers(&instr));
@@ -157,9 +165,11 @@ impl Program {
     fn resolve(&mut self) {
         for uop in &mut self.uops {
             if let Some(target) = uop.target() {
-                match self.offsets.binary_search(target) {
-                    Ok(index) => *target = index as u32,
-                    Err(_) => {
+                // Where there is a breakpoint, it is the first of two with the same offset.
+                let index = self.offsets.partition_point(|offset| *offset < *target);
+                match self.offsets.get(index) == Some(&*target) {
+                    true => *target = index as u32,
+                    false => {
                         let why = format!("jump to +{target:#x}, which is not an instruction");
                         *uop = Uop::Unsupported {
                             instr: None,
@@ -206,9 +216,31 @@ fn registers(instr: &Instr) -> usize {
 #[derive(Default)]
 pub(crate) struct Cache {
     programs: Mutex<HashMap<u64, Vec<Arc<Program>>>>,
+    watch: Option<Watch>,
 }
 
 impl Cache {
+    /// With somebody who looks on.
+    pub(crate) fn watched(debugger: Arc<dyn Debugger>) -> Self {
+        Cache {
+            watch: Some(Watch(debugger)),
+            ..Cache::default()
+        }
+    }
+
+    pub(crate) fn debugger(&self) -> Option<&dyn Debugger> {
+        self.watch.as_ref().map(|watch| &*watch.0)
+    }
+
+    /// Address and code of all programs, by address.
+    pub(crate) fn all(&self) -> Vec<(u64, Vec<u8>)> {
+        let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = programs.values().flatten();
+        let mut all: Vec<_> = all.map(|p| (p.address, p.code.clone())).collect();
+        all.sort();
+        all
+    }
+
     /// The program at `address`, decoded if it has not been seen before.
     pub(crate) fn program(&self, memory: &mut Memory<'_>, address: u64) -> Arc<Program> {
         let known = {
@@ -218,7 +250,7 @@ impl Cache {
         if let Some(program) = known.into_iter().find(|p| p.is_current(memory)) {
             return program;
         }
-        let program = Arc::new(Program::decode(memory, address));
+        let program = Arc::new(Program::decode(memory, address, self.watch.as_ref()));
         if matches!(program.uops.last(), Some(Uop::Unmapped)) {
             // What is missing may be there next time.
             return program;

@@ -29,6 +29,7 @@ mod tile;
 mod transcendental;
 mod vertex;
 
+pub(crate) use format::unpack;
 pub(crate) use half::{from_half, to_half};
 pub(crate) use lanes::Lanes;
 pub(crate) use run::{Cpu, Outcome};
@@ -230,6 +231,26 @@ impl Simd {
         self.pc = 0;
         self.stack.clear();
         self.set_exec(alive);
+    }
+
+    /// For debuggers.
+    pub(crate) fn exists(&self, lane: usize) -> bool {
+        self.alive >> (lane % 32) & 1 != 0
+    }
+
+    pub(crate) fn is_active(&self, lane: usize) -> bool {
+        self.exec >> (lane % 32) & 1 != 0
+    }
+
+    pub(crate) fn registers(&self, lane: usize) -> [u32; REGISTERS] {
+        std::array::from_fn(|register| self.regs[register].0[lane % 32])
+    }
+
+    pub(crate) fn thread_in_grid(&self, local: &[u32; 3], lane: usize) -> [u32; 3] {
+        std::array::from_fn(|axis| {
+            let first = self.group[axis].wrapping_mul(local[axis]);
+            first.wrapping_add(self.thread[axis].0[lane % 32])
+        })
     }
 
     fn set_exec(&mut self, exec: u32) {

@@ -10,6 +10,7 @@
 
 mod cache;
 mod cdm;
+mod debug;
 mod exec;
 mod fragment;
 pub mod geometry;
@@ -30,10 +31,13 @@ mod vdm;
 mod vertex;
 
 pub use cdm::{ComputeJob, LaunchInfo};
+pub use debug::{Debugger, Place, Stopped, Target, TileView};
 pub use geometry::Geometry;
 pub use memory::{Access, GpuMemory, PAGE_SIZE, Unmapped, Witness};
 pub use render::{FragmentJob, RenderJob, Rendered, TileProgram, VertexJob, ZlsBuffer};
 pub use vdm::VertexStats;
+
+use std::sync::Arc;
 
 /// How the GPU is built and what it tolerates.
 #[derive(Clone, Debug)]
@@ -181,6 +185,19 @@ impl Gpu {
             config,
             cache: cache::Cache::default(),
         }
+    }
+
+    /// The same, with somebody who looks on.
+    pub fn with_debugger(config: GpuConfig, debugger: Arc<dyn Debugger>) -> Self {
+        Gpu {
+            config,
+            cache: cache::Cache::watched(debugger),
+        }
+    }
+
+    /// Address and code of all programs that it has seen, by address.
+    pub fn programs(&self) -> Vec<(u64, Vec<u8>)> {
+        self.cache.all()
     }
 
     /// Runs a compute job to its end on worker threads. Blocks the caller.

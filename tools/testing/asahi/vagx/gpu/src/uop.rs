@@ -18,6 +18,7 @@ pub(crate) use operand::*;
 pub(crate) use texture::*;
 pub(crate) use tile::*;
 
+use crate::debug::Watch;
 use crate::isa::Instr;
 
 /// An operation of the shader core.
@@ -256,6 +257,8 @@ pub(crate) enum Uop {
     Fragment(FragmentOp),
     /// Imageblocks and writes to images.
     Tile(Box<TileOp>),
+    /// A breakpoint.
+    Watch(Watch),
     /// Decoded, but not something that this model can execute (or not decoded at all, with the reason).
     Unsupported {
         instr: Option<Box<Instr>>,

@@ -8,7 +8,7 @@ use crate::uop::Format;
 
 /// The value of a component as it arrives in a register of 32 or 16 bits.
 #[inline(always)]
-pub(super) fn unpack(format: Format, wide: bool, component: u32, raw: Lanes) -> Lanes {
+pub(crate) fn unpack(format: Format, wide: bool, component: u32, raw: Lanes) -> Lanes {
     let float = |f: fn(u32) -> f32| {
         raw.map(|x| {
             let bits = f(x).to_bits();

@@ -5,6 +5,7 @@
 use super::lanes::room;
 use super::{Context, Lanes, Simd, alu};
 use crate::cache::Program;
+use crate::debug::Stopped;
 use crate::uop::Uop;
 use std::sync::Arc;
 
@@ -380,6 +381,10 @@ impl Simd {
             Uop::Texture(ref op) => return self.texture::<FMA>(context, op),
             Uop::Fragment(ref op) => return self.fragment(context, op),
             Uop::Tile(ref op) => return self.tile(context, op),
+            Uop::Watch(ref watch) => watch.0.stopped(&Stopped {
+                simd: self,
+                context,
+            }),
             Uop::Unmapped => return Some(Outcome::Fetch),
             _ => return Some(Outcome::Unsupported),
         }

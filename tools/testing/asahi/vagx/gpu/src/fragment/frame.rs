@@ -7,6 +7,7 @@ use super::coefficients::{self, Binding};
 use super::isp::{Bias, Tests};
 use super::zls::Zls;
 use crate::cache::Cache;
+use crate::debug::{self, Debugger, Target};
 use crate::exec::{Context, Cpu, Launch, SamplerHeap, Simd};
 use crate::geometry::{DrawState, Geometry};
 use crate::launch::{self, Loaded, Source};
@@ -171,6 +172,9 @@ pub(super) struct Frame<'a> {
     pub(super) background: Option<Loaded>,
     pub(super) end_of_tile: Option<Loaded>,
     pub(super) zls: Zls,
+    pub(super) debugger: Option<&'a dyn Debugger>,
+    /// What is in a tile's samples, for the debugger.
+    pub(super) targets: Vec<Target>,
 }
 
 /// Loads what `Frame` is made of.
@@ -226,6 +230,8 @@ impl<'a> Frame<'a> {
             draws.push(loader.draw(&draw.state, &grid)?);
         }
         let control = job.fragment.ppp_multisamplectl;
+        let programs = (loader.pipes.iter().map(|pipe| &pipe.loaded)).chain(&background);
+        let targets = debug::merged(programs.flat_map(|loaded| debug::targets(&loaded.program)));
         Ok(Frame {
             config,
             cpu,
@@ -247,6 +253,8 @@ impl<'a> Frame<'a> {
             background,
             end_of_tile,
             zls: Zls::new(job),
+            debugger: cache.debugger(),
+            targets,
         })
     }
 }

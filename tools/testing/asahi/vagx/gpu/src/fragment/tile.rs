@@ -12,6 +12,7 @@ use super::shape::Drawn;
 use super::zls::Area;
 use super::zs::DepthStencil;
 use crate::cache::Program;
+use crate::debug::{Debugger, TileView};
 use crate::exec::{Context, Cpu, Outcome, Simd};
 use crate::image::Imageblock;
 use crate::launch::Loaded;
@@ -137,14 +138,50 @@ impl<'a> Worker<'a> {
         };
         self.pixels += u64::from(right - origin[0]) * u64::from(bottom - origin[1]);
         self.begin(stop)?;
+        let mut last = None;
         for (index, item) in items.enumerate() {
             if index % ASK_EVERY == ASK_EVERY - 1 {
                 stop.ask()?;
             }
+            if let Some(debugger) = frame.debugger {
+                let draw = Some(item.draw as usize);
+                if !debugger.wants(item.draw as usize) {
+                    continue;
+                }
+                if last != draw {
+                    self.look(debugger, last, stop)?;
+                    last = draw;
+                }
+            }
             self.primitive(item, stop)?;
         }
         self.flush(stop)?;
+        if let Some(debugger) = frame.debugger {
+            self.look(debugger, last, stop)?;
+        }
         self.end(stop)
+    }
+
+    /// Shows the tile to the debugger.
+    fn look(
+        &mut self,
+        debugger: &dyn Debugger,
+        draw: Option<usize>,
+        stop: Stop<'_>,
+    ) -> Result<(), JobError> {
+        self.flush(stop)?;
+        if let Some(block) = &self.context.block {
+            debugger.drawn(&TileView {
+                origin: self.tile.origin,
+                size: self.frame.grid.tile,
+                layer: self.tile.layer,
+                samples: self.frame.samples,
+                draw,
+                targets: &self.frame.targets,
+                block,
+            });
+        }
+        Ok(())
     }
 
     fn begin(&mut self, stop: Stop<'_>) -> Result<(), JobError> {
