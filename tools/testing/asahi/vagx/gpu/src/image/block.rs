@@ -63,11 +63,11 @@ impl Imageblock {
     fn place(&self, x: u32, y: u32, sample: u32, offset: u32) -> Option<(usize, usize)> {
         let inside =
             x < self.width && y < self.height && sample < self.samples && offset < self.stride;
-        let index = (y * self.width + x) * self.samples + sample;
-        inside.then_some((
-            (index * self.stride + offset) as usize,
-            (self.stride - offset) as usize,
-        ))
+        inside.then(|| {
+            let index = (y * self.width + x) * self.samples + sample;
+            let room = self.stride - offset;
+            ((index * self.stride + offset) as usize, room as usize)
+        })
     }
 
     /// Up to 16 bytes of a sample from `offset` on, as little-endian words. What is outside is zero.
