@@ -29,6 +29,9 @@ const SHARE: &str = "/mnt/share";
 /// by itself whether it can run, because the tool that could tell beforehand is in no package it needs.
 const SETTINGS: [(&str, &str); 2] = [("PIGLIT_COMPRESSION", "none"), ("PIGLIT_NO_FAST_SKIP", "1")];
 
+/// Without a window system, and with a window's framebuffer, which a tenth of quick_gl wants.
+const PLATFORM: &str = "gbm";
+
 /// How long a guest may take beside its tests.
 const BOOT: Duration = Duration::from_secs(300);
 
@@ -131,18 +134,10 @@ impl Runner<'_> {
             vec!["resume".into(), "-j".into(), jobs.into(), results]
         } else {
             let limit = self.limit.as_secs().max(1).to_string();
-            let mut words: Vec<String> = [
-                "run",
-                "-p",
-                "surfaceless_egl",
-                "-c",
-                "--timeout",
-                &limit,
-                "-j",
-                jobs,
-            ]
-            .map(str::to_owned)
-            .into();
+            let mut words: Vec<String> =
+                ["run", "-p", PLATFORM, "-c", "--timeout", &limit, "-j", jobs]
+                    .map(str::to_owned)
+                    .into();
             if !self.whole {
                 words.extend(["--test-list".to_owned(), format!("{dir}/list")]);
             }
