@@ -19,21 +19,39 @@ pub(super) struct Axis {
     pub(super) weight: Reals,
 }
 
+/// Whether an offset has to be added before the coordinate is folded or clamped, and not to a texel's number.
+fn offset_first(wrap: Wrap) -> bool {
+    matches!(wrap, Wrap::ClampGl | Wrap::MirroredClampToEdge)
+}
+
 /// Brings coordinates into a range of a few times the texture's size, counted in texels.
 #[inline(always)]
-fn position(wrap: Wrap, coord: &Reals, size: &Reals, pixels: bool) -> Reals {
+fn position(
+    wrap: Wrap,
+    coord: &Reals,
+    size: &Reals,
+    pixels: bool,
+    offset: Option<&Lanes>,
+) -> Reals {
     // With coordinates in texels, only clamping wraps mean something, and repeating is not asked for.
-    let texels = |coord: f32, size: f32| if pixels { coord } else { coord * size };
-    match wrap {
+    let texels = match wrap {
         Wrap::Repeat if !pixels => coord.zip(size, |c, n| (c - c.floor()) * n),
         Wrap::MirroredRepeat if !pixels => {
             coord.zip(size, |c, n| (c - 2.0 * (c * 0.5).floor()) * n)
         }
-        Wrap::MirroredClampToEdge => coord.zip(size, |c, n| texels(c, n).abs()),
-        Wrap::ClampGl => coord.zip(size, |c, n| clamp(texels(c, n), 0.0, n)),
-        _ => coord.zip(size, texels),
+        _ if pixels => *coord,
+        _ => coord.zip(size, |c, n| c * n),
     }
-    .zip(size, |c, n| clamp(c, -FAR, 2.0 * n + FAR))
+    .zip(size, |c, n| clamp(c, -2.0 * n - FAR, 2.0 * n + FAR));
+    let moved = match offset {
+        Some(offset) if offset_first(wrap) => texels.zip(Reals::from_ints(offset), |c, o| c + o),
+        _ => texels,
+    };
+    match wrap {
+        Wrap::MirroredClampToEdge => moved.map(f32::abs),
+        Wrap::ClampGl => moved.zip(size, |c, n| clamp(c, 0.0, n)),
+        _ => moved,
+    }
 }
 
 /// The texel that `index` stands for, which is at most a few times the size away; and whether that is the border.
@@ -78,14 +96,16 @@ pub(super) fn nearest(
     offset: Option<&Lanes>,
 ) -> (Lanes, Lanes) {
     let sizes = Reals::from_ints(size);
-    let mut index = position(wrap, coord, &sizes, pixels)
+    let mut index = position(wrap, coord, &sizes, pixels, offset)
         .map(f32::floor)
         .to_ints();
     if wrap == Wrap::ClampGl {
         index = index.zip(*size, |i, n| i.min(n.wrapping_sub(1)));
     }
-    if let Some(offset) = offset {
-        index = index.zip(*offset, u32::wrapping_add);
+    if let Some(offset) = offset
+        && !offset_first(wrap)
+    {
+        index = index.zip(offset, u32::wrapping_add);
     }
     wrapped(wrap, &index, size, offset.is_some())
 }
@@ -128,13 +148,15 @@ fn between(
 ) -> (Lanes, Reals) {
     let sizes = Reals::from_ints(size);
     // In fixed point with eight bits of fraction, as graphics hardware has it.
-    let fixed = position(wrap, coord, &sizes, pixels)
+    let fixed = position(wrap, coord, &sizes, pixels, offset)
         .map(|c| ((c - 0.5) * 256.0 + 0.5).floor())
         .to_ints();
     let weight = Reals::from_ints(&fixed.map(|f| f & 0xff)).map(|w| w * (1.0 / 256.0));
     let mut first = fixed.map(|f| (f as i32 >> 8) as u32);
-    if let Some(offset) = offset {
-        first = first.zip(*offset, u32::wrapping_add);
+    if let Some(offset) = offset
+        && !offset_first(wrap)
+    {
+        first = first.zip(offset, u32::wrapping_add);
     }
     (first, weight)
 }
@@ -201,6 +223,7 @@ mod tests {
             (ClampGl, 9.0, 3),
             (MirroredClampToEdge, -1.5, 1),
             (MirroredClampToEdge, -9.0, 3),
+            (MirroredClampToEdge, -1e9, 3),
             (MirroredClampToEdge, 9.0, 3),
         ];
         for &(wrap, at, expected) in cases {
@@ -221,6 +244,9 @@ mod tests {
         assert_eq!(one_nearest(ClampToEdge, 0.9, 4, 7), Some(3));
         assert_eq!(one_nearest(ClampToBorder, 0.1, 4, -1), None);
         assert_eq!(one_nearest(ClampToBorder, -0.5, 4, 3), Some(1));
+        assert_eq!(one_nearest(ClampGl, -0.5, 4, 3), Some(1));
+        assert_eq!(one_nearest(ClampGl, 0.1, 4, -8), Some(0));
+        assert_eq!(one_nearest(MirroredClampToEdge, 0.1, 4, -3), Some(2));
     }
 
     #[test]
