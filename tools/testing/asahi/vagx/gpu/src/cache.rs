@@ -11,7 +11,7 @@ use crate::exec::REGISTERS;
 use crate::isa::{self, Instr, MAX_LENGTH, Operand, Place};
 use crate::lower::lower;
 use crate::memory::Memory;
-use crate::uop::{Flow, Uop};
+use crate::uop::{Flow, TileOp, Uop};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,6 +42,18 @@ impl Program {
             .get(index)
             .copied()
             .unwrap_or(self.code.len() as u32)
+    }
+
+    /// Whether all that it does is to write to its pixel what depends on uniforms alone: so it is with programs that
+    /// clear a tile.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.uops.iter().all(|uop| match uop {
+            Uop::Nop | Uop::Stop | Uop::Const { .. } | Uop::Mov { .. } | Uop::Convert { .. } => {
+                true
+            }
+            Uop::Tile(op) => matches!(**op, TileOp::Store { pixel: None, .. }),
+            _ => false,
+        })
     }
 
     /// What to say of an operation that cannot be executed.

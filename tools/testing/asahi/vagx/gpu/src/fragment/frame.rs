@@ -117,6 +117,8 @@ pub(super) struct Pipe {
     pub(super) registers: usize,
     /// The program itself starts the tests of depth and stencil.
     pub(super) late: bool,
+    /// It replaces what is behind it, whatever that is.
+    pub(super) opaque: bool,
 }
 
 /// What holds for the primitives of a draw in one viewport.
@@ -170,6 +172,8 @@ pub(super) struct Frame<'a> {
     pub(super) draws: Vec<DrawInfo>,
     pub(super) pipes: Vec<Pipe>,
     pub(super) background: Option<Loaded>,
+    /// The background program does the same for all pixels.
+    pub(super) background_is_plain: bool,
     pub(super) end_of_tile: Option<Loaded>,
     pub(super) zls: Zls,
     pub(super) debugger: Option<&'a dyn Debugger>,
@@ -191,8 +195,8 @@ struct Loader<'a> {
     known: HashMap<PipeKey, usize>,
 }
 
-/// The fragment shader's words and the word that places varyings.
-type PipeKey = ([u32; 4], u32);
+/// The fragment shader's words, the word that places varyings, and whether it is opaque.
+type PipeKey = ([u32; 4], u32, bool);
 
 impl<'a> Frame<'a> {
     pub(super) fn new(
@@ -250,6 +254,7 @@ impl<'a> Frame<'a> {
             }),
             draws,
             pipes: loader.pipes,
+            background_is_plain: background.as_ref().is_some_and(|b| b.program.is_plain()),
             background,
             end_of_tile,
             zls: Zls::new(job),
@@ -315,7 +320,9 @@ impl Loader<'_> {
 
     fn pipe(&mut self, state: &DrawState) -> Result<usize, JobError> {
         let shader = state.fragment_shader;
-        let key = (shader.words, state.output_select.word);
+        // "Pass type": 0 is opaque.
+        let opaque = state.fragment_control.pass_type() == 0;
+        let key = (shader.words, state.output_select.word, opaque);
         if let Some(&known) = self.known.get(&key) {
             return Ok(known);
         }
@@ -333,6 +340,7 @@ impl Loader<'_> {
             bindings,
             registers,
             late,
+            opaque: opaque && !late,
         });
         self.known.insert(key, self.pipes.len() - 1);
         Ok(self.pipes.len() - 1)

@@ -20,9 +20,11 @@ pub(crate) const ALL_SAMPLES: u8 = 0xff;
 pub(super) struct Shown {
     pub(super) tests: Tests,
     pub(super) depth: Plane,
-    /// Where its coefficients begin.
-    pub(super) coefficients: usize,
+    /// Where its coefficients begin, once they are computed.
+    pub(super) coefficients: Option<usize>,
     pub(super) back_facing: bool,
+    /// The number of its program.
+    pub(super) pipe: usize,
 }
 
 /// A quad.
@@ -130,32 +132,26 @@ impl Group {
         self.count = quads.len().min(QUADS);
         self.late = late;
         self.tested = [0; 32];
+        let mut back = [0; QUADS];
+        // What is left over has no coverage; its lanes do not run.
+        self.quads = [Quad::default(); QUADS];
         for (index, quad) in quads.iter().take(QUADS).enumerate() {
             self.quads[index] = *quad;
-            let back = match quad.shown.and_then(|shown| self.shown.get(shown as usize)) {
-                Some(shown) => u32::from(shown.back_facing),
-                None => 0,
-            };
-            for pixel in 0..4 {
-                let lane = 4 * index + pixel;
-                let (x, y) = (quad.x + (pixel as u32 & 1), quad.y + (pixel as u32 >> 1));
-                self.tile_x.0[lane] = x;
-                self.tile_y.0[lane] = y;
-                self.x.0[lane] = origin[0] + x;
-                self.y.0[lane] = origin[1] + y;
-                let centre = |v: u32| ((v % 32) as f32 + 0.5).to_bits();
-                self.centre[0].0[lane] = centre(origin[0] + x);
-                self.centre[1].0[lane] = centre(origin[1] + y);
-                let covered = quad.coverage[pixel].into();
-                self.coverage.0[lane] = covered;
-                self.input_mask.0[lane] = covered;
-                self.back_facing.0[lane] = back;
-            }
+            let shown = quad.shown.and_then(|shown| self.shown.get(shown as usize));
+            back[index] = shown.map_or(0, |shown| shown.back_facing.into());
         }
-        for lane in 4 * self.count..32 {
-            self.coverage.0[lane] = 0;
-            self.input_mask.0[lane] = 0;
+        for lane in 0..32 {
+            let quad = &self.quads[lane / 4];
+            self.tile_x.0[lane] = quad.x + (lane as u32 & 1);
+            self.tile_y.0[lane] = quad.y + (lane as u32 >> 1 & 1);
+            self.coverage.0[lane] = quad.coverage[lane % 4].into();
+            self.back_facing.0[lane] = back[lane / 4];
         }
+        self.input_mask = self.coverage;
+        self.x = self.tile_x.map(|x| x.wrapping_add(origin[0]));
+        self.y = self.tile_y.map(|y| y.wrapping_add(origin[1]));
+        let centre = |v: u32| ((v & 31) as i32 as f32 + 0.5).to_bits();
+        self.centre = [self.x.map(centre), self.y.map(centre)];
     }
 
     pub(crate) fn quads(&self) -> usize {
@@ -183,8 +179,13 @@ impl Group {
         let Some(shown) = shown.and_then(|shown| self.shown.get(shown as usize)) else {
             return Plane::default();
         };
-        let index = shown.coefficients.saturating_add(number as usize);
-        self.planes.get(index).copied().unwrap_or_default()
+        let index = shown
+            .coefficients
+            .and_then(|first| first.checked_add(number as usize));
+        index
+            .and_then(|index| self.planes.get(index))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Where each lane's samples of these numbers are. Of one sample only, it is the centre.

@@ -5,12 +5,13 @@
 //! The framebuffer is drawn tile by tile, on worker threads. In each tile (`tile`) a background program fills the tile's
 //! memory, then primitives are drawn in the order of their submission, then a program writes the tile to memory. Of a
 //! primitive the covered samples are found in blocks of 8 x 8 pixels (`outline`), tested against the tile's depth and
-//! stencil (`isp`, `zs`), and shaded as quads that are gathered to SIMD-groups (`group`). What shaders interpolate are
+//! stencil (`isp`, `zs`), and shaded as quads that are gathered to SIMD-groups (`draw`, `group`). What shaders interpolate are
 //! planes over the screen (`shape`, `coefficients`).
 
 mod area;
 mod bins;
 mod coefficients;
+mod draw;
 mod frame;
 mod group;
 mod isp;
@@ -19,6 +20,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod visible;
 mod zls;
 mod zs;
 

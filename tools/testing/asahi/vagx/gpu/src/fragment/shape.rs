@@ -43,6 +43,12 @@ impl Gradients {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drawn<'a> {
     pub(super) outline: Outline,
+    pub(super) surface: Surface<'a>,
+}
+
+/// What is needed of a primitive to shade it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Surface<'a> {
     gradients: Gradients,
     draw: &'a Draw,
     primitive: &'a Primitive,
@@ -92,13 +98,17 @@ impl<'a> Drawn<'a> {
             .map(|axis| (a[axis] - i64::from(square[axis]) * SUBPIXELS) as f64 / SUBPIXELS as f64);
         Some(Drawn {
             outline,
-            gradients: Gradients { place, shares },
-            draw,
-            primitive,
-            size,
+            surface: Surface {
+                gradients: Gradients { place, shares },
+                draw,
+                primitive,
+                size,
+            },
         })
     }
+}
 
+impl Surface<'_> {
     fn corners(&self, value: impl Fn(u32) -> f64) -> [f64; 3] {
         self.primitive.vertices.map(value)
     }

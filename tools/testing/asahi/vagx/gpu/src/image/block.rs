@@ -58,6 +58,21 @@ impl Imageblock {
         self.bytes.fill(0);
     }
 
+    /// Gives all pixels what the first one has.
+    pub(crate) fn replicate(&mut self) {
+        let mut done = (self.samples * self.stride) as usize;
+        while done > 0 && done < self.bytes.len() {
+            let size = done.min(self.bytes.len() - done);
+            self.bytes.copy_within(..size, done);
+            done += size;
+        }
+    }
+
+    /// Takes over all samples of another block of the same size.
+    pub(crate) fn copy_samples(&mut self, from: &Imageblock) {
+        self.bytes.clone_from(&from.bytes);
+    }
+
     /// Where a sample begins, and the bytes from there to the end of the sample.
     #[inline(always)]
     fn place(&self, x: u32, y: u32, sample: u32, offset: u32) -> Option<(usize, usize)> {
@@ -147,6 +162,19 @@ impl Imageblock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pixels_are_replicated() {
+        let mut block = Imageblock::new(16, 16, 2, 8);
+        block.store(0, 0, 1, 4, 4, [7, 0, 0, 0]);
+        block.replicate();
+        let mut copy = Imageblock::new(16, 16, 2, 8);
+        copy.copy_samples(&block);
+        for block in [&block, &copy] {
+            assert_eq!(block.load(13, 15, 1, 0, 8), [0, 7, 0, 0]);
+            assert_eq!(block.load(13, 15, 0, 0, 8), [0; 4]);
+        }
+    }
 
     #[test]
     fn samples_keep_to_their_place() {
