@@ -13,8 +13,9 @@ use crate::{GpuFault, Unit, Unsupported};
 /// of the sampler.
 type Key = (u64, u32);
 
-/// The sampler of fetches that no state was loaded for: it is not looked at.
-const NO_SAMPLER: [u8; 24] = [0; 24];
+/// Samplers of lower numbers are state registers; from this number on they are those of the job's heap (Mesa,
+/// `src/asahi/vulkan/hk_descriptor_set.c`).
+const HEAP_START: u32 = 28;
 
 impl Simd {
     #[inline(always)]
@@ -182,7 +183,7 @@ impl Simd {
         };
         let samplers = match op.sampler {
             SamplerSource::State(number) => Lanes::splat(number.into()),
-            SamplerSource::Heap(number) => self.val(u, number),
+            SamplerSource::Indexed(number) => self.val(u, number),
         };
         (textures, samplers)
     }
@@ -208,33 +209,30 @@ impl Simd {
                 }
             },
         }
-        let sampler = match op.sampler {
-            // What lies outside, zeroes do, if no state was loaded.
-            SamplerSource::State(_) if op.fetch => NO_SAMPLER,
-            SamplerSource::State(number) => {
-                match context.launch.samplers.get(usize::from(number)) {
-                    Some(bytes) => *bytes,
-                    None => {
-                        let why = format!("sampler state {number}, which was not loaded");
-                        return Err(Failed::Unknown(0, Vec::new(), why));
-                    }
+        let number = sampler;
+        let mut sampler = [0; 24];
+        let heap = context.launch.heap;
+        if op.fetch {
+            // Fetches do not look at it: what lies outside is zero.
+        } else if let Some(index) = number.checked_sub(HEAP_START) {
+            if index >= heap.count {
+                let why = format!("sampler {index} of a heap of {}", heap.count);
+                return Err(Failed::Unknown(heap.address, Vec::new(), why));
+            }
+            let va = heap.address.wrapping_add(u64::from(index) * 8);
+            context
+                .memory
+                .read(va, &mut sampler[..8])
+                .map_err(Failed::Unmapped)?;
+        } else {
+            match context.launch.samplers.get(number as usize) {
+                Some(bytes) => sampler = *bytes,
+                None => {
+                    let why = format!("sampler state {number}, which was not loaded");
+                    return Err(Failed::Unknown(0, Vec::new(), why));
                 }
             }
-            SamplerSource::Heap(_) => {
-                let heap = context.launch.heap;
-                if sampler >= heap.count {
-                    let why = format!("sampler {sampler} of a heap of {}", heap.count);
-                    return Err(Failed::Unknown(heap.address, Vec::new(), why));
-                }
-                let mut bytes = [0; 24];
-                let va = heap.address.wrapping_add(u64::from(sampler) * 8);
-                context
-                    .memory
-                    .read(va, &mut bytes[..8])
-                    .map_err(Failed::Unmapped)?;
-                bytes
-            }
-        };
+        }
         Ok((state, sampler))
     }
 

@@ -119,7 +119,7 @@ pub(super) fn lower(instr: &Instr) -> Result<Option<Uop>, Refused> {
     };
     let sampler = match sampler.place {
         Place::Ss => SamplerSource::State(sampler.value as u8),
-        _ => SamplerSource::Heap(val(&sampler)?),
+        _ => SamplerSource::Indexed(val(&sampler)?),
     };
     let (coords, layer, sample) = coordinates(&coord, dim)?;
     // The comparison's reference is a word; a packed offset is in the word after it, or alone.

@@ -63,8 +63,8 @@ pub(crate) enum TextureSource {
 pub(crate) enum SamplerSource {
     /// In a state register.
     State(u8),
-    /// In the job's list, at the number that is in a register.
-    Heap(Val),
+    /// In the state register, or at the place in the job's heap, whose number is in a register.
+    Indexed(Val),
 }
 
 /// How the level of detail is found.
