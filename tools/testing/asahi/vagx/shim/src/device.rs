@@ -81,6 +81,7 @@ fn prepare() {
         // SAFETY: The function does nothing that a child of a process with threads must not do.
         unsafe { libc::pthread_atfork(None, None, Some(child)) };
         crate::report::at_exit();
+        crate::profile::begin();
     });
 }
 

@@ -6,6 +6,8 @@
 //! library answers what the node is asked, as the kernel's driver would: objects are anonymous files, address spaces
 //! are page tables of them, and what is submitted runs on the GPU model, on a thread for each queue.
 //!
+//! Clients that need no more than the node itself, such as the tests of the interface, do without that library.
+//!
 //! A job that the model cannot run is reported on stderr, and the process ends with status 3 when it exits by itself.
 //!
 //! # Where it differs from the driver
@@ -27,6 +29,7 @@ mod job;
 mod next;
 mod node;
 mod pod;
+mod profile;
 mod queue;
 mod report;
 mod syncfile;
@@ -140,11 +143,12 @@ macro_rules! opens {
         pub unsafe extern "C" fn $name($($dir: c_int,)? path: *const c_char, flags: c_int, mode: c_int) -> c_int {
             // SAFETY: Passed on as it came.
             let fd = unsafe { next::$name($($dir,)? path, flags, mode) };
-            // SAFETY: The path is a C string, or the call has failed.
-            if fd >= 0 && unsafe { node::is_ours(path) } {
-                device().nodes.opened(fd, flags);
+            // SAFETY: The path is null or a C string, or the call would have crashed.
+            match unsafe { node::kind(path) } {
+                Some(_) if fd >= 0 => device().nodes.opened(fd, flags),
+                Some(node::Kind::First) => device().nodes.open(flags).unwrap_or(fd),
+                _ => fd,
             }
-            fd
         }
     )*};
 }

@@ -55,20 +55,28 @@ impl Nodes {
             .then(|| self.files().entry(identity).or_default().clone())
     }
 
-    /// Takes notice of a descriptor of the node that was just opened.
-    pub fn opened(&self, fd: c_int, flags: c_int) {
-        // SAFETY: The name is a C string, and both descriptors are ours.
-        unsafe {
-            let file = libc::memfd_create(NAME.as_ptr(), libc::MFD_CLOEXEC);
-            if file < 0 {
-                return;
+    /// Opens the node without the library behind this one.
+    pub fn open(&self, flags: c_int) -> Option<c_int> {
+        let cloexec = match flags & libc::O_CLOEXEC {
+            0 => 0,
+            _ => libc::MFD_CLOEXEC,
+        };
+        // SAFETY: The name is a C string.
+        let fd = unsafe { libc::memfd_create(NAME.as_ptr(), cloexec) };
+        self.files().insert(inode(fd)?, Arc::default());
+        Some(fd)
+    }
+
+    /// Puts a file of ours in the place of what was opened for the node.
+    pub fn opened(&self, fd: c_int, flags: c_int) -> c_int {
+        if let Some(file) = self.open(libc::O_CLOEXEC) {
+            // SAFETY: Both descriptors are ours.
+            unsafe {
+                libc::syscall(libc::SYS_dup3, file, fd, flags & libc::O_CLOEXEC);
+                libc::syscall(libc::SYS_close, file);
             }
-            libc::syscall(libc::SYS_dup3, file, fd, flags & libc::O_CLOEXEC);
-            libc::syscall(libc::SYS_close, file);
         }
-        if let Some(identity) = inode(fd) {
-            self.files().insert(identity, Arc::default());
-        }
+        fd
     }
 
     /// Forgets the file if this was its last descriptor. That is looked for, because descriptors come by many ways.
@@ -94,20 +102,31 @@ impl Nodes {
     }
 }
 
-/// Whether a path is that of a render node that there is not.
+/// Which render node it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The first, which is there even if no other library makes one appear.
+    First,
+    Other,
+}
+
+/// Which render node a path means, if there is none of that name.
 ///
 /// # Safety
 ///
 /// `path` is null or a C string.
-pub unsafe fn is_ours(path: *const c_char) -> bool {
+pub unsafe fn kind(path: *const c_char) -> Option<Kind> {
     if path.is_null() {
-        return false;
+        return None;
     }
     // SAFETY: By this function's contract.
     let name = unsafe { CStr::from_ptr(path) };
-    if !name.to_bytes().starts_with(PATH) {
-        return false;
-    }
+    let number = name.to_bytes().strip_prefix(PATH)?;
     // SAFETY: As above. libc's function is not asked, because others replace it.
-    unsafe { libc::syscall(libc::SYS_faccessat, libc::AT_FDCWD, path, libc::F_OK) != 0 }
+    let there = unsafe { libc::syscall(libc::SYS_faccessat, libc::AT_FDCWD, path, libc::F_OK) };
+    match (there, number) {
+        (0, _) => None,
+        (_, b"128") => Some(Kind::First),
+        _ => Some(Kind::Other),
+    }
 }

@@ -23,6 +23,8 @@ pub fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), c_
     unsafe {
         let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
         libc::sigfillset(&mut all);
+        // The profile's timer is for all threads.
+        libc::sigdelset(&mut all, libc::SIGPROF);
         libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
         let result = std::thread::Builder::new().name(name.into()).spawn(body);
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());

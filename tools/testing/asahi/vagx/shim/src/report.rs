@@ -4,6 +4,7 @@
 
 use crate::cmdbuf::Command;
 use crate::device::device;
+use crate::profile;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 pub fn at_exit() {
     extern "C" fn at_exit() {
         device().drain(Instant::now() + PATIENCE);
+        profile::end();
         if FAILED.load(Relaxed) {
             eprintln!("vagx-shim: there were jobs that did not run to their end");
             // SAFETY: Ends the process at once, which is the point: its own status would hide this. Null stands for
