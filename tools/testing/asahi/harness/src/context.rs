@@ -82,6 +82,10 @@ pub struct Params {
     pub sample: Option<usize>,
     /// A list of known failures other than the one in the checkout.
     pub baseline: Option<PathBuf>,
+    /// More packages for the root of `make shim`.
+    pub packages: Vec<String>,
+    /// A Wayland session for the command.
+    pub wayland: bool,
     /// A built vagx to take as it is.
     pub vagx: Option<PathBuf>,
     /// A built shim to take as it is.
@@ -190,6 +194,8 @@ impl Params {
             shard: var("ASAHI_SHARD").map(|text| shard(&text)).transpose()?,
             sample: number("SAMPLE")?,
             baseline: existing("BASELINE", false)?,
+            packages: words("PACKAGES"),
+            wayland: switch("WAYLAND", false)?,
             vagx: existing("VAGX", false)?,
             shim: existing("SHIM", false)?,
         })

@@ -17,6 +17,7 @@ use crate::roots;
 use crate::vagx;
 
 const PACKAGES: &str = include_str!("../host/packages.list");
+const WAYLAND: &str = include_str!("../host/wayland.sh");
 
 /// Counts up when [`make`] does something else with the same packages.
 const RECIPE: &str = "1";
@@ -59,9 +60,15 @@ impl Host {
             ctx.release.as_bytes(),
             ARCH.0.as_bytes(),
             PACKAGES.as_bytes(),
+            ctx.params.packages.join(" ").as_bytes(),
             RECIPE.as_bytes(),
         ]);
-        let root = cache::entry(&ctx.cache, "host", &key, |dir| {
+        // A root with more in it stays beside the usual one.
+        let name = match ctx.params.packages.is_empty() {
+            true => "host",
+            false => "hostmore",
+        };
+        let root = cache::entry(&ctx.cache, name, &key, |dir| {
             progress.step("host root", || make(ctx, dir))
         })?;
         Ok(Self {
@@ -77,28 +84,57 @@ impl Host {
 
     /// A command in the root, with the GPU in front of it.
     pub fn command(&self, program: &str) -> Command {
+        let noop = format!("/usr/lib/{}/libasahi_noop_drm_shim.so", ARCH.1);
+        let mut command = self.enter(&format!("{} {noop}", self.shim.display()), program);
+        command.envs([
+            ("RUSTICL_ENABLE", "asahi"),
+            // Another OpenCL driver in the same process would bring an LLVM of its own.
+            ("OCL_ICD_VENDORS", "rusticl.icd"),
+            ("VK_DRIVER_FILES", "/usr/share/vulkan/icd.d/asahi_icd.json"),
+        ]);
+        command
+    }
+
+    /// A command in the same root, with what the same Debian computes and draws with on a CPU.
+    pub fn software(&self, program: &str) -> Command {
+        let mut command = self.enter("", program);
+        command.envs([
+            ("LIBGL_ALWAYS_SOFTWARE", "1"),
+            ("GALLIUM_DRIVER", "llvmpipe"),
+            ("OCL_ICD_VENDORS", "pocl.icd"),
+            ("VK_DRIVER_FILES", "/usr/share/vulkan/icd.d/lvp_icd.json"),
+        ]);
+        command
+    }
+
+    /// A command in a Wayland session.
+    pub fn wayland(&self, program: &str) -> Command {
+        in_session(self.command("/bin/sh"), program)
+    }
+
+    /// The same, drawn by the CPU.
+    pub fn software_wayland(&self, program: &str) -> Command {
+        in_session(self.software("/bin/sh"), program)
+    }
+
+    fn enter(&self, preload: &str, program: &str) -> Command {
         let mut layers = self.root.join("usr").display().to_string();
         if let Some(piglit) = &self.piglit {
             layers += &format!(":{}", piglit.join("usr").display());
         }
-        let noop = format!("/usr/lib/{}/libasahi_noop_drm_shim.so", ARCH.1);
         let mut command = proc::command("unshare");
         command
             .args(["--mount", "--propagation", "private"])
             .args(["/bin/sh", "-c", ENTER, "enter"])
             .arg(&self.root)
             .arg(layers)
-            .arg(format!("{} {noop}", self.shim.display()))
+            .arg(preload)
             .arg(program)
             .env_clear()
             .envs([
                 ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
                 ("HOME", "/tmp"),
                 ("LANG", "C.UTF-8"),
-                ("RUSTICL_ENABLE", "asahi"),
-                // Another OpenCL driver in the same process would bring an LLVM of its own.
-                ("OCL_ICD_VENDORS", "rusticl.icd"),
-                ("VK_DRIVER_FILES", "/usr/share/vulkan/icd.d/asahi_icd.json"),
                 ("EGL_PLATFORM", "surfaceless"),
                 // Nothing of an earlier run, whose GPU may have been another.
                 ("MESA_SHADER_CACHE_DISABLE", "true"),
@@ -114,9 +150,17 @@ impl Host {
     }
 }
 
+/// Has a shell that was prepared run a program in a Wayland session.
+fn in_session(mut shell: Command, program: &str) -> Command {
+    shell.args(["-c", WAYLAND, "wayland", program]);
+    shell
+}
+
 fn make(ctx: &Context, root: &Path) -> Result<()> {
     let log = proc::fresh(&ctx.cache, "host.log")?;
-    roots::extract(ctx, root, ARCH.0, &roots::packages(PACKAGES), &log)?;
+    let mut list = roots::packages(PACKAGES);
+    list.extend_from_slice(&ctx.params.packages);
+    roots::extract(ctx, root, ARCH.0, &list, &log)?;
     roots::mesa_version(root, ARCH.1)?;
     let noop = root.join(format!("usr/lib/{}/libasahi_noop_drm_shim.so", ARCH.1));
     if !noop.exists() {

@@ -24,6 +24,7 @@ mod report;
 mod results;
 mod roots;
 mod session;
+mod shim;
 mod tests;
 mod uapi;
 mod vagx;
@@ -52,6 +53,8 @@ enum Verb {
     Kunit,
     /// What the driver costs, beside what the machine does.
     Bench,
+    /// Run CMD on the virtual GPU, without a guest.
+    Shim,
     /// piglit on the virtual GPU.
     Piglit,
     /// Run CMD in a fresh guest.
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Uapi => uapi::run(&ctx),
         Verb::Kunit => kunit::run(&ctx),
         Verb::Bench => bench::run(&ctx),
+        Verb::Shim => shim::run(&ctx),
         Verb::Piglit => piglit::run(&ctx),
         Verb::Vm => verbs::vm(&ctx),
         Verb::Shell => verbs::shell(&ctx),
