@@ -4,7 +4,9 @@
 //!
 //! Two machines are booted. One is the guest as always, and gives times. The other one has a single
 //! CPU whose counter counts instructions, so that its figures are the same each time; it is booted
-//! twice to show that. Nothing here fails because of a figure.
+//! twice to show that. The GPU model is measured without a guest. Nothing here fails because of a figure.
+//!
+//! `ONLY=gpu` and `ONLY=driver` leave the other one out.
 
 use std::fs;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use crate::context::Context;
 use crate::kernel::{self, Kernel};
 use crate::prepare::Prepared;
 use crate::proc;
+use crate::progress::Progress;
 use crate::qemu::Accelerator;
 use crate::results::{self, Versions};
 use crate::session;
@@ -23,6 +26,8 @@ use crate::vagx;
 use crate::verbs;
 use crate::vm::{self, End, Setup, Spec};
 
+mod gpu;
+mod profile;
 mod samples;
 mod table;
 
@@ -134,9 +139,55 @@ fn measure(
 }
 
 pub fn run(ctx: &Context) -> Result<u8> {
+    const HALVES: [&str; 2] = ["driver", "gpu"];
+    let only = &ctx.params.only;
+    if let Some(unknown) = only.iter().find(|o| !HALVES.contains(&o.as_str())) {
+        bail!("ONLY={unknown}: there are {}", HALVES.join(", "));
+    }
+    let wanted = |half: &str| only.is_empty() || only.iter().any(|o| o == half);
     let mut progress = verbs::progress(ctx);
-    let prepared = Prepared::make(ctx, &mut progress)?;
-    let kernel = kernel::build(ctx, &mut progress, ctx.params.debug)?;
+    if wanted("driver") {
+        driver(ctx, &mut progress)?;
+    }
+    if wanted("gpu") {
+        let report = gpu::run(ctx, &mut progress, subject()?)?;
+        keep(ctx, "bench-gpu", "gpu", &gpu::markdown(&report), &report)?;
+    }
+    Ok(0)
+}
+
+/// Shows a table, keeps it with the figures in the results, and in the checkout if that is wanted.
+fn keep(ctx: &Context, run: &str, name: &str, text: &str, report: &impl Serialize) -> Result<()> {
+    println!("{text}");
+    results::write(ctx, run, report)?;
+    if ctx.params.save {
+        let dir = ctx.asahi().join("bench");
+        fs::write(dir.join(format!("{name}.md")), text).context("cannot save the table")?;
+        let json = serde_json::to_vec_pretty(report)?;
+        fs::write(dir.join(format!("{name}.json")), json).context("cannot save the figures")?;
+    }
+    Ok(())
+}
+
+/// Now, and on what.
+fn subject() -> Result<gpu::Subject> {
+    Ok(gpu::Subject {
+        date: date()?,
+        machine: processor(),
+        cores: std::thread::available_parallelism().map_or(0, |n| n.get()),
+        load: load(),
+    })
+}
+
+fn date() -> Result<String> {
+    let mut date = std::process::Command::new("date");
+    date.args(["-u", "+%Y-%m-%d %H:%M UTC"]);
+    Ok(proc::output(date, "date")?.trim().to_owned())
+}
+
+fn driver(ctx: &Context, progress: &mut Progress) -> Result<()> {
+    let prepared = Prepared::make(ctx, progress)?;
+    let kernel = kernel::build(ctx, progress, ctx.params.debug)?;
     let setup = prepared.setup(ctx);
     let mut steps = TURN.repeat(TURNS);
     steps.push(TIMES);
@@ -152,28 +203,18 @@ pub fn run(ctx: &Context) -> Result<u8> {
     let second = progress.step("instructions again", || {
         measure(&counting, &kernel, &[INSTRUCTIONS], &[LATE])
     })?;
-    let mut date = std::process::Command::new("date");
-    date.args(["-u", "+%Y-%m-%d %H:%M UTC"]);
     let subject = Subject {
-        date: proc::output(date, "date")?.trim().to_owned(),
+        date: date()?,
         machine: processor(),
         cores: std::thread::available_parallelism().map_or(0, |n| n.get()),
         load: [before, load()],
         versions: prepared.versions(ctx, &kernel),
     };
     let text = table::markdown(&subject, &times, &first, &second);
-    println!("{text}");
     let report = Report {
         subject: &subject,
         times: &times,
         instructions: [&first, &second],
     };
-    results::write(ctx, "bench", &report)?;
-    if ctx.params.save {
-        let dir = ctx.asahi().join("bench");
-        fs::write(dir.join("results.md"), &text).context("cannot save the table")?;
-        let json = serde_json::to_vec_pretty(&report)?;
-        fs::write(dir.join("results.json"), json).context("cannot save the figures")?;
-    }
-    Ok(0)
+    keep(ctx, "bench", "results", &text, &report)
 }
