@@ -9,7 +9,7 @@
 
 use vagx_uat::{Access, Agent, PAGE_SIZE};
 
-use crate::hwdata::TIMESTAMP_AREA_SIZE;
+use crate::hwdata::{SOFT_FAULTS, TIMESTAMP_AREA_SIZE};
 use crate::initdata::Booted;
 use crate::layout::compute::MAX_ATTACHMENTS;
 use crate::layout::{Abi, Field, Layout, Shape};
@@ -27,6 +27,17 @@ pub(crate) struct Context<'a> {
     /// The queue that the command came from.
     pub queue: &'a Queue,
     pub tiling_control: u64,
+}
+
+impl Context<'_> {
+    /// Whether the driver has switched on that loads from nothing give zero.
+    pub(crate) fn soft_faults(&self) -> Result<bool> {
+        let g = &self.abi.globals;
+        let control = self
+            .mem
+            .load(g.shape, self.booted.globals, g.fault_control)?;
+        Ok(control == SOFT_FAULTS)
+    }
 }
 
 /// Where the parts that all commands have are in one kind of them.

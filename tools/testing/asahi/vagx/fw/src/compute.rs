@@ -6,7 +6,6 @@ use vagx_capture::ComputeWork;
 use vagx_gpu::ComputeJob;
 
 use crate::command::{self, Command, Context, EMBEDDED, attachments, check_gpu, parts};
-use crate::hwdata::SOFT_FAULTS;
 use crate::mem::{Place, Record, Result};
 use crate::microseq::Step;
 use crate::stamp::StampUpdate;
@@ -59,8 +58,6 @@ fn check_job(cx: Context<'_>, command: &Command) -> Result<ComputeWork> {
             let _ = check_gpu(cx, command.vm_slot, &first, field, va, 1);
         }
     }
-    let g = &abi.globals;
-    let fault_control = cx.mem.load(g.shape, cx.booted.globals, g.fault_control)?;
     Ok(ComputeWork {
         job: ComputeJob {
             cdm_ctrl_stream_base: first.get(p1.encoder),
@@ -73,7 +70,7 @@ fn check_job(cx: Context<'_>, command: &Command) -> Result<ComputeWork> {
             helper_data: first.get(p1.helper_arg),
             vm_slot: command.vm_slot.into(),
         },
-        soft_faults: fault_control == SOFT_FAULTS,
+        soft_faults: cx.soft_faults()?,
     })
 }
 

@@ -98,6 +98,7 @@ pub trait Engine: Send + Sync {
         &self,
         mem: &dyn ContextMemory,
         job: &VertexJob,
+        soft_faults: bool,
         control: &JobControl,
     ) -> Result<Geometry, JobError>;
 
@@ -107,6 +108,7 @@ pub trait Engine: Send + Sync {
         mem: &dyn ContextMemory,
         job: &RenderJob,
         geometry: &Geometry,
+        soft_faults: bool,
         control: &JobControl,
     ) -> Result<Rendered, JobError>;
 }

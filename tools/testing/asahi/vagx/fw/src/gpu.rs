@@ -37,6 +37,10 @@ impl GpuEngine {
         }
     }
 
+    fn gpu(&self, soft_faults: bool) -> &Gpu {
+        if soft_faults { &self.soft } else { &self.hard }
+    }
+
     fn watch<'a>(&'a self, control: &'a JobControl) -> Watch<'a> {
         Watch {
             control,
@@ -94,8 +98,8 @@ impl Engine for GpuEngine {
         soft_faults: bool,
         control: &JobControl,
     ) -> Result<JobStats, JobError> {
-        let gpu = if soft_faults { &self.soft } else { &self.hard };
-        gpu.run_compute(&Memory(mem), job, &self.watch(control))
+        self.gpu(soft_faults)
+            .run_compute(&Memory(mem), job, &self.watch(control))
             .map(told)
             .map_err(translated)
     }
@@ -104,9 +108,10 @@ impl Engine for GpuEngine {
         &self,
         mem: &dyn ContextMemory,
         job: &VertexJob,
+        soft_faults: bool,
         control: &JobControl,
     ) -> Result<Geometry, JobError> {
-        self.hard
+        self.gpu(soft_faults)
             .run_vertex(&Memory(mem), job, &self.watch(control))
             .map_err(translated)
     }
@@ -116,9 +121,10 @@ impl Engine for GpuEngine {
         mem: &dyn ContextMemory,
         job: &RenderJob,
         geometry: &Geometry,
+        soft_faults: bool,
         control: &JobControl,
     ) -> Result<Rendered, JobError> {
-        self.hard
+        self.gpu(soft_faults)
             .run_fragment(&Memory(mem), job, geometry, &self.watch(control))
             .map_err(translated)
     }

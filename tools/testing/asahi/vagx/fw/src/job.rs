@@ -62,6 +62,8 @@ struct Run<'a> {
     command: Command,
     work: Work,
     job: GpuJob,
+    /// Whether shaders may load from nothing.
+    soft_faults: bool,
 }
 
 /// Runs the command of a turn. `known` gets what is needed to end it in any case.
@@ -128,6 +130,7 @@ impl<'a> Run<'a> {
             command,
             work,
             job,
+            soft_faults: cx.soft_faults()?,
         })
     }
 
@@ -296,6 +299,7 @@ impl<'a> Run<'a> {
         let track = format!("gpu {}", self.turn.queue.pipe.name());
         let mut span = core.trace.span(&track, "job");
         let (engine, control) = (&core.cfg.engine, &self.turn.control);
+        let soft_faults = self.soft_faults;
         let result = match &self.job {
             GpuJob::Compute(work) => engine
                 .run_compute(&memory, &work.job, work.soft_faults, control)
@@ -303,19 +307,29 @@ impl<'a> Run<'a> {
                     tell_stats(&mut span, &stats);
                     Output::Compute
                 }),
-            GpuJob::Vertex(job) => engine.run_vertex(&memory, job, control).map(|geometry| {
-                let stats = geometry.stats;
-                for (name, value) in [
-                    ("blocks", stats.blocks),
-                    ("draws", stats.draws),
-                    ("vertices", stats.vertices),
-                ] {
-                    span.arg(name, i64::try_from(value).unwrap_or(i64::MAX));
-                }
-                Output::Vertex(geometry)
-            }),
+            GpuJob::Vertex(job) => {
+                engine
+                    .run_vertex(&memory, job, soft_faults, control)
+                    .map(|geometry| {
+                        let stats = geometry.stats;
+                        for (name, value) in [
+                            ("blocks", stats.blocks),
+                            ("draws", stats.draws),
+                            ("vertices", stats.vertices),
+                        ] {
+                            span.arg(name, i64::try_from(value).unwrap_or(i64::MAX));
+                        }
+                        Output::Vertex(geometry)
+                    })
+            }
             GpuJob::Fragment(job) => engine
-                .run_fragment(&memory, job, &core.buffers.kept(&job.vertex), control)
+                .run_fragment(
+                    &memory,
+                    job,
+                    &core.buffers.kept(&job.vertex),
+                    soft_faults,
+                    control,
+                )
                 .map(Output::Fragment),
         };
         drop(span);

@@ -63,7 +63,7 @@ impl Player for Model {
     }
 
     fn vertex(&mut self, memory: &Snapshot, job: &VertexJob) -> Played {
-        let geometry = self.hard.run_vertex(memory, job, &()).map_err(text)?;
+        let geometry = self.soft.run_vertex(memory, job, &()).map_err(text)?;
         let stats = format!("{:?}", geometry.stats);
         self.halves.insert(job.tilemap, geometry);
         Ok(stats)
@@ -73,11 +73,11 @@ impl Player for Model {
         let geometry = match self.halves.remove(&job.fragment.tilemap) {
             Some(geometry) => geometry,
             None => self
-                .hard
+                .soft
                 .run_vertex(memory, &job.vertex, &())
                 .map_err(text)?,
         };
-        told(self.hard.run_fragment(memory, job, &geometry, &()))
+        told(self.soft.run_fragment(memory, job, &geometry, &()))
     }
 }
 

@@ -43,14 +43,14 @@ impl Player for &FakeGpu {
     }
 
     fn vertex(&mut self, memory: &Snapshot, job: &VertexJob) -> Played {
-        let made = self.run_vertex(&Memory(memory), job, &JobControl::default());
+        let made = self.run_vertex(&Memory(memory), job, true, &JobControl::default());
         told(made.map(|geometry| geometry.stats))
     }
 
     fn fragment(&mut self, memory: &Snapshot, job: &RenderJob) -> Played {
         let (memory, control) = (Memory(memory), JobControl::default());
-        let made = self.run_vertex(&memory, &job.vertex, &control);
-        told(made.and_then(|geometry| self.run_fragment(&memory, job, &geometry, &control)))
+        let made = self.run_vertex(&memory, &job.vertex, true, &control);
+        told(made.and_then(|geometry| self.run_fragment(&memory, job, &geometry, true, &control)))
     }
 }
 

@@ -220,9 +220,10 @@ impl Engine for FakeGpu {
         &self,
         mem: &dyn ContextMemory,
         job: &VertexJob,
+        soft_faults: bool,
         control: &JobControl,
     ) -> Result<Geometry, JobError> {
-        Self::real().run_vertex(mem, job, control)
+        Self::real().run_vertex(mem, job, soft_faults, control)
     }
 
     fn run_fragment(
@@ -230,11 +231,12 @@ impl Engine for FakeGpu {
         mem: &dyn ContextMemory,
         job: &RenderJob,
         geometry: &Geometry,
+        soft_faults: bool,
         control: &JobControl,
     ) -> Result<Rendered, JobError> {
         self.renders.lock().unwrap().push(job.clone());
         self.wait_for_gate(job.vertex.vdm_ctrl_stream_base, control)?;
-        Self::real().run_fragment(mem, job, geometry, control)
+        Self::real().run_fragment(mem, job, geometry, soft_faults, control)
     }
 }
 

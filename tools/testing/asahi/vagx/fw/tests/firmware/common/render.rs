@@ -9,6 +9,8 @@ use super::*;
 const TABLES: u64 = 0x60_0000_0000;
 pub const TILER_HEAP: u64 = 0x61_0000_0000;
 const STREAMS: u64 = 0x62_0000_0000;
+/// What addresses of programs are relative to.
+const PROGRAMS: u64 = 0x11_0000_0000;
 const BLOCK: u64 = 0x20000;
 const UUID: u32 = 0x77;
 
@@ -52,6 +54,14 @@ impl Driver {
         self.client(ctx);
         self.mem.back(ctx, TABLES, 32 * PAGE_SIZE, USER_FW);
         self.mem.back(ctx, STREAMS, PAGE_SIZE, USER_RW);
+        // The programs for each tile: state words that name a shader and no preshader, and a shader that stops.
+        for usc in [PROGRAMS + 0x4000, PROGRAMS + 0x8000] {
+            let code = (usc - PROGRAMS + 0x100) as u32;
+            self.mem.back(ctx, usc, PAGE_SIZE, USER_RW);
+            self.user_w32(ctx, usc, 0x0d | code << 16);
+            self.user_w32(ctx, usc + 4, 0x88 << 16 | code >> 16);
+            self.user_w32(ctx, usc + 0x100, 0x0008_0088);
+        }
         let mut vertex = self.queue(event);
         let mut fragment = self.queue(event + 1);
         vertex.pipe = 0;
@@ -201,7 +211,7 @@ impl Driver {
         self.w64(p + 0x88, (tables + 0x3d00) | (4 << 48));
         self.w64(p + 0x90, r.stream);
         self.w64(p + 0xa8, 0xa041);
-        self.w64(p + 0xe0, 0x11_0000_0000);
+        self.w64(p + 0xe0, PROGRAMS);
         self.w64(p + 0xf0, 0x1c);
         self.w64(p + 0xf8, 0x8c60);
         self.w32(p + 0x118, 0x1c);
@@ -295,7 +305,7 @@ impl Driver {
         self.w64(p + 0xf8, tables + 0x2800);
         self.w64(p + 0x100, 0x10280);
         self.w64(p + 0x108, tables + 0x3e00);
-        self.w64(p + 0x140, 0x11_0000_0000);
+        self.w64(p + 0x140, PROGRAMS);
         self.w64(p + 0x148, 0x8c60);
         self.w64(p + 0x160, 0x1c);
         let p = c + 0x3c8;
