@@ -4,7 +4,7 @@
 
 use super::area::Rect;
 use super::frame::{DrawInfo, Grid};
-use super::outline::snap;
+use super::outline::{self, snap};
 use crate::geometry::{Draw, Geometry, Primitive, Shape};
 use crate::{JobError, Observer};
 
@@ -32,29 +32,19 @@ pub(super) struct Bins {
 }
 
 /// Pixels that may be touched, without regard to clipping.
-fn bounds(draw: &Draw, primitive: &Primitive) -> Rect {
-    let mut rect = Rect {
-        x0: i32::MAX,
-        y0: i32::MAX,
-        x1: i32::MIN,
-        y1: i32::MIN,
-    };
-    for index in primitive.vertices {
+fn bounds(draw: &Draw, primitive: &Primitive, centred: bool) -> Rect {
+    let corners = primitive.vertices.map(|index| {
         let vertex = draw.vertex(index);
-        let [x, y] = snap(vertex.x, vertex.y);
-        let low = |v: i64| (v >> 8) as i32;
-        let high = |v: i64| ((v + 255) >> 8) as i32;
-        rect.x0 = rect.x0.min(low(x));
-        rect.y0 = rect.y0.min(low(y));
-        rect.x1 = rect.x1.max(high(x));
-        rect.y1 = rect.y1.max(high(y));
-    }
+        snap(vertex.x, vertex.y)
+    });
+    let triangle = primitive.shape == Shape::Triangle;
+    let mut rect = outline::bounds(&corners, centred && triangle);
     let around = match primitive.shape {
         Shape::Triangle => 0.0,
         Shape::Line => draw.state.face(primitive.back_facing).line_width() / 2.0,
         Shape::Point => draw.vertex(primitive.vertices[0]).point_size / 2.0,
     };
-    if primitive.shape != Shape::Triangle {
+    if !triangle {
         // Rounding may move the edges by a pixel.
         let around = around.clamp(0.0, 4096.0) as i32 + 2;
         rect.x0 -= around;
@@ -66,10 +56,12 @@ fn bounds(draw: &Draw, primitive: &Primitive) -> Rect {
 }
 
 impl Bins {
+    /// Finds them. Pixels are `centred` if their only sample is in the middle.
     pub(super) fn new(
         grid: &Grid,
         geometry: &Geometry,
         infos: &[DrawInfo],
+        centred: bool,
         observer: &dyn Observer,
     ) -> Result<Self, JobError> {
         let mut found: Vec<(u32, Item)> = Vec::new();
@@ -84,7 +76,8 @@ impl Bins {
                 if layer >= grid.layers {
                     continue;
                 }
-                let rect = bounds(draw, primitive).intersect(info.clip(primitive.viewport));
+                let rect =
+                    bounds(draw, primitive, centred).intersect(info.clip(primitive.viewport));
                 if rect.is_empty() {
                     continue;
                 }

@@ -54,7 +54,13 @@ pub(crate) fn run(
         return Ok(Rendered::default());
     }
     let frame = Frame::new(config, cache, space, job, geometry, observer)?;
-    let bins = Bins::new(&frame.grid, geometry, &frame.draws, observer)?;
+    let bins = Bins::new(
+        &frame.grid,
+        geometry,
+        &frame.draws,
+        frame.samples == 1,
+        observer,
+    )?;
     let mut plan = Plan::new(config, frame.grid.tiles().into(), WORTH_A_WORKER);
     // Tiles take long, and some much longer than others.
     plan.chunk = plan.chunk.min(4);

@@ -67,8 +67,9 @@ pub(super) struct Outline {
 }
 
 impl Outline {
-    /// A triangle, whichever way around; none if it has no area.
-    pub(super) fn triangle(mut p: [Point; 3]) -> Option<Self> {
+    /// A triangle, whichever way around; none if it has no area. If pixels are `centred`, their only sample is in the
+    /// middle.
+    pub(super) fn triangle(mut p: [Point; 3], centred: bool) -> Option<Self> {
         let area = area(&p);
         if area == 0 {
             return None;
@@ -84,7 +85,7 @@ impl Outline {
                 Edge::default(),
             ],
             count: 3,
-            bounds: bounds(&p),
+            bounds: bounds(&p, centred),
             whole_pixels: false,
         })
     }
@@ -102,7 +103,7 @@ impl Outline {
                 Edge::ruled(0, -1, high[1]),
             ],
             count: 4,
-            bounds: bounds(&[low, high]),
+            bounds: bounds(&[low, high], false),
             whole_pixels: false,
         }
     }
@@ -128,7 +129,7 @@ impl Outline {
         Some(Outline {
             edges: std::array::from_fn(|i| Edge::through(corners[i], corners[(i + 1) % 4])),
             count: 4,
-            bounds: bounds(&corners),
+            bounds: bounds(&corners, false),
             whole_pixels: false,
         })
     }
@@ -200,7 +201,7 @@ impl Outline {
                 end
             };
         }
-        let mut bounds = bounds(&corners);
+        let mut bounds = bounds(&corners, false);
         bounds.grow_minor(major, 1);
         Some(Outline {
             edges: [
@@ -257,14 +258,19 @@ pub(super) fn area(p: &[Point; 3]) -> i64 {
     (p[1][0] - p[0][0]) * (p[2][1] - p[0][1]) - (p[2][0] - p[0][0]) * (p[1][1] - p[0][1])
 }
 
-fn bounds(points: &[Point]) -> Rect {
+/// The pixels that may have a sample between these points; if they are `centred`, whose centre may be there.
+pub(super) fn bounds(points: &[Point], centred: bool) -> Rect {
+    let (before, after) = match centred {
+        true => (SUBPIXELS / 2 - 1, SUBPIXELS / 2),
+        false => (0, SUBPIXELS - 1),
+    };
     let range = |axis: usize| {
         let low = points.iter().map(|p| p[axis]).min().unwrap_or(0);
         let high = points.iter().map(|p| p[axis]).max().unwrap_or(0);
         // The snapped coordinates are bounded, so these fit.
         (
-            low.div_euclid(SUBPIXELS) as i32,
-            (high + SUBPIXELS - 1).div_euclid(SUBPIXELS) as i32,
+            (low + before).div_euclid(SUBPIXELS) as i32,
+            (high + after).div_euclid(SUBPIXELS) as i32,
         )
     };
     let ((x0, x1), (y0, y1)) = (range(0), range(1));

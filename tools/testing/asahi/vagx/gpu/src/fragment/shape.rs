@@ -72,7 +72,7 @@ impl<'a> Drawn<'a> {
         let face = draw.state.face(primitive.back_facing);
         let thin = samples == 1 || draw.state.cull.primitive_msaa();
         let outline = match primitive.shape {
-            Shape::Triangle => Outline::triangle([a, b, c])?,
+            Shape::Triangle => Outline::triangle([a, b, c], samples == 1)?,
             Shape::Line if thin => Outline::thin_line(a, b, face.line_width())?,
             Shape::Line => Outline::wide_line(a, b, face.line_width())?,
             Shape::Point => {

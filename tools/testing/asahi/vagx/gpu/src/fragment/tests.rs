@@ -63,8 +63,8 @@ impl Counts {
     }
 }
 
-fn triangle(p: [[f32; 2]; 3]) -> Option<Outline> {
-    Outline::triangle(p.map(|[x, y]| snap(x, y)))
+fn triangle(p: [[f32; 2]; 3], places: &[[i32; 2]]) -> Option<Outline> {
+    Outline::triangle(p.map(|[x, y]| snap(x, y)), places.len() == 1)
 }
 
 fn drawn(outline: Option<Outline>) -> Vec<(usize, usize)> {
@@ -76,8 +76,8 @@ fn drawn(outline: Option<Outline>) -> Vec<(usize, usize)> {
 #[test]
 fn left_and_upper_edges_belong_to_a_triangle() {
     // The upper left half of a square whose edges go through the centres of pixels.
-    let upper = triangle([[0.5, 0.5], [4.5, 0.5], [0.5, 4.5]]);
-    let lower = triangle([[4.5, 4.5], [4.5, 0.5], [0.5, 4.5]]);
+    let upper = triangle([[0.5, 0.5], [4.5, 0.5], [0.5, 4.5]], CENTRE);
+    let lower = triangle([[4.5, 4.5], [4.5, 0.5], [0.5, 4.5]], CENTRE);
     let mut expected = Vec::new();
     for y in 0..4 {
         for x in 0..4 - y {
@@ -129,7 +129,7 @@ fn neighbours_share_no_sample_and_miss_none() {
             if i % 2 == 0 {
                 corners.swap(0, 1);
             }
-            counts.add(triangle(corners), [0, 0], &places);
+            counts.add(triangle(corners, &places), [0, 0], &places);
         }
         assert!(
             counts.0.iter().all(|&samples| samples == [1; 4]),
@@ -144,7 +144,11 @@ fn tiles_agree() {
     let mut count = 0;
     for tile in 0..4 {
         let mut counts = Counts::new();
-        counts.add(triangle(corners), [tile % 2 * 32, tile / 2 * 32], CENTRE);
+        counts.add(
+            triangle(corners, CENTRE),
+            [tile % 2 * 32, tile / 2 * 32],
+            CENTRE,
+        );
         count += counts.pixels().len();
     }
     let snapped = corners.map(|[x, y]| snap(x, y));
@@ -165,13 +169,16 @@ fn tiles_agree() {
 
 #[test]
 fn no_area_covers_nothing() {
-    assert!(triangle([[1.0, 1.0], [9.0, 9.0], [5.0, 5.0]]).is_none());
+    assert!(triangle([[1.0, 1.0], [9.0, 9.0], [5.0, 5.0]], CENTRE).is_none());
     assert!(
-        triangle([
-            [f32::NAN, 1.0],
-            [f32::INFINITY, 9.0],
-            [f32::NEG_INFINITY, 5.0]
-        ])
+        triangle(
+            [
+                [f32::NAN, 1.0],
+                [f32::INFINITY, 9.0],
+                [f32::NEG_INFINITY, 5.0]
+            ],
+            CENTRE
+        )
         .is_some()
     );
     let line = Outline::thin_line(snap(1.0, 1.0), snap(1.0, 1.0), 1.0);

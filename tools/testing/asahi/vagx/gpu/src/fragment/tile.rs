@@ -169,7 +169,9 @@ impl<'a> Worker<'a> {
         let (layer, area) = (self.tile.layer, self.area());
         let (depth, stencil) = frame.background_depth();
         if let Some(block) = &mut self.context.block {
-            block.clear();
+            if self.cleared.is_none() {
+                block.clear();
+            }
             block.origin = self.tile.origin;
             block.layer = layer;
         }
