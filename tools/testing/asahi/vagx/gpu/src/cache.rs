@@ -48,9 +48,15 @@ impl Program {
     /// clear a tile.
     pub(crate) fn is_plain(&self) -> bool {
         self.uops.iter().all(|uop| match uop {
-            Uop::Nop | Uop::Stop | Uop::Const { .. } | Uop::Mov { .. } | Uop::Convert { .. } => {
-                true
-            }
+            Uop::Nop
+            | Uop::Stop
+            | Uop::Const { .. }
+            | Uop::Mov { .. }
+            | Uop::Bit { .. }
+            | Uop::Add { .. }
+            | Uop::Convert { .. }
+            | Uop::Float { .. }
+            | Uop::Half { .. } => true,
             Uop::Tile(op) => matches!(**op, TileOp::Store { pixel: None, .. }),
             _ => false,
         })
