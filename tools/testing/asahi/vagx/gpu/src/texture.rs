@@ -14,7 +14,7 @@ mod real;
 mod sampler;
 mod square;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wrap;
 
 use crate::exec::Lanes;

@@ -2,6 +2,9 @@
 
 //! Texture instructions: their sources and results. What lies between is the texture unit's.
 
+#[cfg(test)]
+mod tests;
+
 use super::half::{from_half, to_half};
 use super::{Context, Lanes, Outcome, Simd};
 use crate::memory::Access;

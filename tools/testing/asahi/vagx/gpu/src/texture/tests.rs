@@ -7,10 +7,10 @@ use crate::memory::{Access, GpuMemory, PAGE_SIZE, Unmapped};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-const BASE: u64 = 0x1_0000;
+pub(crate) const BASE: u64 = 0x1_0000;
 const PAGES: usize = 32;
 
-struct Space(Vec<AtomicU32>);
+pub(crate) struct Space(Vec<AtomicU32>);
 
 // SAFETY: The pages lie in a vector of atomics that lives as long as `self` and starts at a multiple of 8 bytes.
 unsafe impl GpuMemory for Space {
@@ -22,13 +22,13 @@ unsafe impl GpuMemory for Space {
 }
 
 /// A texture and its sampler in their encoded forms.
-struct Scene {
-    space: Space,
-    texture: [u8; 24],
-    sampler: [u8; 24],
+pub(crate) struct Scene {
+    pub(crate) space: Space,
+    pub(crate) texture: [u8; 24],
+    pub(crate) sampler: [u8; 24],
 }
 
-fn set(state: &mut [u8; 24], at: usize, value: u64) {
+pub(crate) fn set(state: &mut [u8; 24], at: usize, value: u64) {
     for bit in (0..64).filter(|bit| value >> bit & 1 != 0) {
         state[(at + bit) / 8] |= 1 << ((at + bit) % 8);
     }
@@ -90,6 +90,13 @@ impl Scene {
             space,
             texture,
             sampler,
+        }
+    }
+
+    pub(crate) fn write(&self, va: u64, bytes: &[u8]) {
+        for (i, word) in bytes.as_chunks().0.iter().enumerate() {
+            let word = u32::from_le_bytes(*word);
+            self.space.0[(va - BASE) as usize / 4 + i].store(word, Relaxed);
         }
     }
 
@@ -164,7 +171,7 @@ fn level(request: Request, level: f32) -> Request {
 }
 
 /// 4×4 texels of red 16 * x and green 16 * y.
-fn gradient() -> Scene {
+pub(crate) fn gradient() -> Scene {
     Scene::new(2, (RGBA8, UNORM), [4, 4, 1], 0, |_, x, y, _, _| {
         16 * x | 16 * y << 8 | 0xff00_0000
     })
