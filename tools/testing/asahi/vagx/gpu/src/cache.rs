@@ -9,7 +9,7 @@ use crate::Unsupported;
 use crate::debug::{Debugger, Watch};
 use crate::exec::REGISTERS;
 use crate::isa::{self, Instr, MAX_LENGTH, Operand, Place};
-use crate::lower::lower;
+use crate::lower::{lower, mark};
 use crate::memory::Memory;
 use crate::uop::{Flow, TileOp, Uop};
 use std::collections::HashMap;
@@ -161,6 +161,7 @@ impl Program {
             }
         }
         program.resolve();
+        mark(&mut program.uops);
         program
     }
 
@@ -169,6 +170,7 @@ impl Program {
     pub(crate) fn of_instructions(instrs: &[&Instr]) -> Self {
         let mut uops: Vec<Uop> = instrs.iter().map(|instr| lower(instr, 0)).collect();
         uops.push(Uop::Stop);
+        mark(&mut uops);
         let offsets = vec![0; uops.len()];
         Program {
             address: 0,
@@ -207,8 +209,7 @@ impl Program {
 
     /// Whether memory still holds this program.
     fn is_current(&self, memory: &mut Memory<'_>) -> bool {
-        let mut now = vec![0; self.code.len()];
-        memory.read(self.address, &mut now).is_ok() && now == self.code
+        memory.holds(self.address, &self.code)
     }
 }
 

@@ -2,6 +2,7 @@
 
 //! From decoded instructions to what is executed.
 
+mod clean;
 mod compare;
 mod control;
 mod float;
@@ -13,6 +14,8 @@ mod operand;
 mod texture;
 mod tile;
 mod vertex;
+
+pub(crate) use clean::mark;
 
 use crate::isa::Instr;
 use crate::uop::Uop;

@@ -298,6 +298,41 @@ impl<'a> Memory<'a> {
         self.page(first, access).ok()
     }
 
+    /// Whether these bytes are what memory holds from `va` on.
+    pub(crate) fn holds(&mut self, va: u64, bytes: &[u8]) -> bool {
+        let (mut at, mut rest) = (va, bytes);
+        while !rest.is_empty() {
+            let offset = (at & OFFSET) as usize;
+            let (here, next) = rest.split_at(rest.len().min(PAGE_SIZE as usize - offset));
+            let Ok(page) = self.page(at, Access::Read) else {
+                return false;
+            };
+            let mut differ = 0;
+            // Words where both are aligned, which they are for programs; single bytes else.
+            let words = if offset.is_multiple_of(4) {
+                here.len() / 4
+            } else {
+                0
+            };
+            let (whole, single) = here.split_at(words * 4);
+            for (i, word) in whole.chunks_exact(4).enumerate() {
+                let wanted = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+                // SAFETY: The word is aligned and in its page by the above; else as in `load`.
+                differ |= wanted ^ unsafe { u32::load(page.add(offset + i * 4)) };
+            }
+            for (i, &byte) in single.iter().enumerate() {
+                // SAFETY: As above.
+                differ |= u32::from(byte) ^ unsafe { u8::load(page.add(offset + words * 4 + i)) };
+            }
+            if differ != 0 {
+                return false;
+            }
+            at = at.wrapping_add(here.len() as u64);
+            rest = next;
+        }
+        true
+    }
+
     /// The word at `va` for atomic operations.
     pub(crate) fn atomic(&mut self, va: u64) -> Result<&AtomicU32, Unmapped> {
         let page = self.page(va, Access::Write)?;

@@ -166,7 +166,12 @@ impl Simd {
         match flt.val {
             Val::Full(r) | Val::Low(r) | Val::High(r) => {
                 let reg = &self.regs[r as usize % 128];
-                if flt.half {
+                if flt.clean {
+                    if !flt.abs && !flt.neg {
+                        return reg;
+                    }
+                    room.write(reg.map(|x| modified(x, flt)))
+                } else if flt.half {
                     let down = if matches!(flt.val, Val::High(_)) {
                         16
                     } else {

@@ -74,6 +74,7 @@ pub(super) fn flt(op: &Operand) -> Result<Flt, Refused> {
             half: false,
             abs: op.abs,
             neg: op.neg,
+            clean: false,
         });
     }
     Ok(Flt {
@@ -81,6 +82,7 @@ pub(super) fn flt(op: &Operand) -> Result<Flt, Refused> {
         half: op.size == 16,
         abs: op.abs,
         neg: op.neg,
+        clean: false,
     })
 }
 
@@ -90,6 +92,7 @@ pub(super) const fn flt_const(value: f32) -> Flt {
         half: false,
         abs: false,
         neg: false,
+        clean: false,
     }
 }
 

@@ -64,4 +64,6 @@ pub(crate) struct Flt {
     pub(crate) half: bool,
     pub(crate) abs: bool,
     pub(crate) neg: bool,
+    /// It is known to hold no subnormal.
+    pub(crate) clean: bool,
 }
