@@ -104,10 +104,23 @@ impl Simd {
         self.run_with::<true>(program, context)
     }
 
+    /// The compiler takes long for each build of the interpreter: where speed is no matter, one fewer has to do.
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    #[cfg_attr(
+        not(debug_assertions),
+        target_feature(
+            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt"
+        )
+    )]
+    #[cfg_attr(
+        debug_assertions,
+        target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")
+    )]
     fn run_avx512(&mut self, program: &Program, context: &mut Context<'_>) -> Outcome {
-        self.run_with::<true>(program, context)
+        #[cfg(not(debug_assertions))]
+        return self.run_with::<true>(program, context);
+        #[cfg(debug_assertions)]
+        self.run_avx2(program, context)
     }
 
     #[inline(always)]
