@@ -83,7 +83,7 @@ impl TileView<'_> {
         let unit = target.format.size();
         let packed = target.format.packed();
         let size = if packed { unit } else { 4 * unit };
-        let words = self.block.load(x, y, sample, target.offset, size as usize);
+        let words = self.block.load(x, y, sample, target.offset, size);
         std::array::from_fn(|component| {
             if target.mask >> component & 1 == 0 {
                 return if component == 3 { 1.0 } else { 0.0 };

@@ -284,6 +284,44 @@ impl<'a> Memory<'a> {
         Ok(())
     }
 
+    /// Fills `words` from `va` on, which is aligned; the error is the first address that could not be read.
+    pub(crate) fn read_words(&mut self, va: u64, words: &mut [u32]) -> Result<(), u64> {
+        let mut va = va & !3;
+        let mut rest = words;
+        while !rest.is_empty() {
+            let page = self.page(va, Access::Read).map_err(|_| va)?;
+            let offset = (va & OFFSET) as usize;
+            let here = rest.len().min((PAGE_SIZE as usize - offset) / 4);
+            let (now, then) = rest.split_at_mut(here);
+            for (i, word) in now.iter_mut().enumerate() {
+                // SAFETY: The word is aligned and ends inside of the page; else as in `load`.
+                *word = unsafe { u32::load(page.add(offset + 4 * i)) };
+            }
+            va = va.wrapping_add(4 * here as u64);
+            rest = then;
+        }
+        Ok(())
+    }
+
+    /// The counterpart of `read_words`.
+    pub(crate) fn write_words(&mut self, va: u64, words: &[u32]) -> Result<(), u64> {
+        let mut va = va & !3;
+        let mut rest = words;
+        while !rest.is_empty() {
+            let page = self.page(va, Access::Write).map_err(|_| va)?;
+            let offset = (va & OFFSET) as usize;
+            let here = rest.len().min((PAGE_SIZE as usize - offset) / 4);
+            let (now, then) = rest.split_at(here);
+            for (i, &word) in now.iter().enumerate() {
+                // SAFETY: As in `read_words`, and the page was asked for with write access.
+                unsafe { u32::store(page.add(offset + 4 * i), word) };
+            }
+            va = va.wrapping_add(4 * here as u64);
+            rest = then;
+        }
+        Ok(())
+    }
+
     #[inline(always)]
     fn one_page(&mut self, va: &[u64; 32], active: u32, access: Access) -> Option<*mut u8> {
         let first = va[active.trailing_zeros() as usize % 32];

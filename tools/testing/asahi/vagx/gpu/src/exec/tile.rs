@@ -41,6 +41,7 @@ impl Targets {
 }
 
 /// The registers as operands of a load or store, which are numbered in the same way.
+#[inline(always)]
 fn mem_regs(regs: &TileRegs) -> MemRegs {
     MemRegs {
         start: regs.start,
@@ -51,8 +52,34 @@ fn mem_regs(regs: &TileRegs) -> MemRegs {
 }
 
 impl Simd {
+    #[inline(always)]
+    pub(super) fn tile<const FMA: bool>(
+        &mut self,
+        context: &mut Context<'_>,
+        op: &TileOp,
+    ) -> Option<Outcome> {
+        #[cfg(target_arch = "x86_64")]
+        if FMA {
+            // SAFETY: On this architecture the interpreter has `FMA` only if it was compiled for these features, and
+            // then `Cpu::detect` has found them.
+            return unsafe { self.tile_avx2(context, op) };
+        }
+        self.tile_plain(context, op)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    fn tile_avx2(&mut self, context: &mut Context<'_>, op: &TileOp) -> Option<Outcome> {
+        self.tile_with(context, op)
+    }
+
     #[inline(never)]
-    pub(super) fn tile(&mut self, context: &mut Context<'_>, op: &TileOp) -> Option<Outcome> {
+    fn tile_plain(&mut self, context: &mut Context<'_>, op: &TileOp) -> Option<Outcome> {
+        self.tile_with(context, op)
+    }
+
+    #[inline(always)]
+    fn tile_with(&mut self, context: &mut Context<'_>, op: &TileOp) -> Option<Outcome> {
         match *op {
             TileOp::Load { ref regs, samples } => self.tile_load(context, regs, samples),
             TileOp::Store {
@@ -88,6 +115,7 @@ impl Simd {
     }
 
     /// For each lane its pixel in the imageblock and the samples that it may change.
+    #[inline(always)]
     fn pixels(&self, context: &Context<'_>) -> [Lanes; 3] {
         match &context.fragment {
             Some(group) => [group.tile_x, group.tile_y, group.coverage],
@@ -95,6 +123,7 @@ impl Simd {
         }
     }
 
+    #[inline(always)]
     fn tile_load(
         &mut self,
         context: &mut Context<'_>,
@@ -106,14 +135,20 @@ impl Simd {
         let Some(block) = &context.block else {
             return Some(Outcome::Unsupported);
         };
-        let unit = regs.format.size();
-        let size = if regs.format.packed() { unit } else { 4 * unit };
+        let (active, places) = block.places(self.exec, &x, &y);
+        let sample = samples.map(|mask| mask.trailing_zeros() % block.samples);
+        let places = places.zip(&sample, |place, sample| place + sample);
+        let (first, low) = (regs.offset as usize / 4, regs.offset % 4 * 8);
+        let masks = masks(regs.format, regs.mask);
         let mut words = [Lanes::ZERO; 4];
-        for lane in (0..32).filter(|lane| self.exec >> lane & 1 != 0) {
-            let sample = samples.0[lane].trailing_zeros() % 32;
-            let at = block.load(x.0[lane], y.0[lane], sample, regs.offset, size as usize);
-            for (words, word) in words.iter_mut().zip(at) {
-                words.0[lane] = word;
+        for (w, word) in words.iter_mut().enumerate() {
+            if masks[w] == 0 {
+                continue;
+            }
+            *word = block.get(first + w, active, &places);
+            if low != 0 {
+                let next = block.get(first + w + 1, active, &places);
+                *word = word.zip(&next, |a, b| a >> low | b << (32 - low));
             }
         }
         let regs = mem_regs(regs);
@@ -125,6 +160,7 @@ impl Simd {
         None
     }
 
+    #[inline(always)]
     fn tile_store(
         &self,
         context: &mut Context<'_>,
@@ -149,32 +185,38 @@ impl Simd {
             return Some(Outcome::Unsupported);
         };
         let packed = pack(from.format, from.wide, &value, rtz);
-        // Runs of components that lie side by side are written at once.
-        let unit = from.format.size();
-        let mut mask = u32::from(from.mask);
-        if from.format.packed() {
-            mask = 1;
-        }
-        while mask != 0 {
-            let first = mask.trailing_zeros();
-            let count = (mask >> first).trailing_ones();
-            mask &= !(((1 << count) - 1) << first);
-            let words = if first == 0 {
-                packed
-            } else {
-                shifted(&packed, first * unit)
-            };
-            let (offset, size) = (offset + first * unit, (count * unit) as usize);
-            for lane in (0..32).filter(|lane| self.exec >> lane & 1 != 0) {
-                let words = [0, 1, 2, 3].map(|w: usize| words[w].0[lane]);
-                for sample in (0..block.samples).filter(|s| samples.0[lane] >> s & 1 != 0) {
-                    block.store(x.0[lane], y.0[lane], sample, offset, size, words);
+        let masks = masks(from.format, from.mask);
+        let (active, places) = block.places(self.exec, &x, &y);
+        let (first, low) = (offset as usize / 4, offset % 4 * 8);
+        for sample in 0..block.samples {
+            let covered = samples.map(|mask| mask << (31 - sample)).to_bits();
+            let active = active & covered;
+            if active == 0 {
+                continue;
+            }
+            let places = places.map(|place| place + sample);
+            for w in 0..4 {
+                if masks[w] == 0 {
+                    continue;
+                }
+                if low == 0 {
+                    block.put(first + w, masks[w], active, &places, &packed[w]);
+                    continue;
+                }
+                // Samples of small components need not begin with a word.
+                let value = packed[w].map(|x| x << low);
+                block.put(first + w, masks[w] << low, active, &places, &value);
+                let mask = masks[w] >> (32 - low);
+                if mask != 0 {
+                    let value = packed[w].map(|x| x >> (32 - low));
+                    block.put(first + w + 1, mask, active, &places, &value);
                 }
             }
         }
         None
     }
 
+    #[inline(always)]
     fn image_write(
         &self,
         context: &mut Context<'_>,
@@ -238,6 +280,7 @@ impl Simd {
         None
     }
 
+    #[inline(always)]
     fn block_write(
         &self,
         context: &mut Context<'_>,
@@ -290,6 +333,7 @@ impl Simd {
         result.err()
     }
 
+    #[inline(always)]
     fn write_block(
         &self,
         context: &mut Context<'_>,
@@ -310,11 +354,18 @@ impl Simd {
             let why = "imageblock format that does not fit the image";
             return Err(self.image_unsupported(context, &[], why));
         };
-        let size = transfer.size;
         let unknown = &mut context.stats.unknown_texels;
-        let written = image.write_rect(&mut context.memory, unknown, rect, |row| {
-            let (x, y) = (row.x - rect.x, row.y - rect.y);
-            transfer.raw(image, &block.load_row(x, y, row.sample, offset, size))
+        let (first, low) = (offset as usize / 4, offset % 4 * 8);
+        let written = image.write_rect(&mut context.memory, unknown, rect, |cells| {
+            let mut sample = [Lanes::ZERO; 4];
+            for (w, word) in sample.iter_mut().enumerate().take(transfer.words) {
+                *word = block.cells(cells, [rect.x, rect.y], first + w);
+                if low != 0 {
+                    let next = block.cells(cells, [rect.x, rect.y], first + w + 1);
+                    *word = word.zip(&next, |a, b| a >> low | b << (32 - low));
+                }
+            }
+            transfer.raw(image, &sample)
         });
         written.map_err(|va| self.image_fault(context, va, Access::Write))
     }
@@ -384,6 +435,7 @@ impl Simd {
 }
 
 /// A component of samples that lie as `words`.
+#[inline(always)]
 fn component_of(words: &[Lanes; 4], format: Format, component: u32) -> Lanes {
     if format.packed() {
         return words[0];
@@ -398,6 +450,7 @@ fn component_of(words: &[Lanes; 4], format: Format, component: u32) -> Lanes {
 }
 
 /// Samples as they lie in an imageblock, from values in registers of 32 or 16 bits.
+#[inline(always)]
 fn pack(format: Format, wide: bool, value: &[Lanes; 4], rtz: bool) -> [Lanes; 4] {
     use codec::Format as Codec;
     let single = || match wide {
@@ -431,23 +484,23 @@ fn pack(format: Format, wide: bool, value: &[Lanes; 4], rtz: bool) -> [Lanes; 4]
     }
 }
 
-/// Texels without their first bytes.
-fn shifted(words: &[Lanes; 4], bytes: u32) -> [Lanes; 4] {
-    let mut out = [Lanes::ZERO; 4];
-    let (whole, bits) = (bytes as usize / 4, bytes % 4 * 8);
-    for w in 0..4 {
-        let low = words.get(w + whole);
-        let high = words.get(w + whole + 1);
-        for lane in 0..32 {
-            let pair = u64::from(low.map_or(0, |l| l.0[lane]))
-                | u64::from(high.map_or(0, |h| h.0[lane])) << 32;
-            out[w].0[lane] = (pair >> bits) as u32;
-        }
+/// The bits of a sample's words that belong to components of a mask.
+#[inline(always)]
+fn masks(format: Format, mask: u8) -> [u32; 4] {
+    if format.packed() {
+        return [u32::MAX, 0, 0, 0];
     }
-    out
+    let bits = format.size() * 8;
+    let mut masks = [0; 4];
+    for component in (0..4).filter(|c| mask >> c & 1 != 0) {
+        let at = component * bits;
+        masks[at as usize / 32 % 4] |= u32::MAX >> (32 - bits) << (at % 32);
+    }
+    masks
 }
 
 /// Raw texels of an image from components in registers of 32 or 16 bits.
+#[inline(always)]
 fn raw_of(image: &Image, value: &[Lanes; 4], wide: bool, rtz: bool) -> [Lanes; 4] {
     let value = match (wide, image.format.kind) {
         (true, _) | (false, Kind::Uint) => *value,
@@ -458,6 +511,7 @@ fn raw_of(image: &Image, value: &[Lanes; 4], wide: bool, rtz: bool) -> [Lanes; 4
 }
 
 /// The stored channels of an image that is written to, from components.
+#[inline(always)]
 fn stored(image: &Image, value: &[Lanes; 4]) -> [Lanes; 4] {
     image.swizzle.map(|channel| match channel {
         Channel::Stored(c) => value[usize::from(c) % 4],
@@ -467,8 +521,8 @@ fn stored(image: &Image, value: &[Lanes; 4]) -> [Lanes; 4] {
 
 /// How samples of an imageblock become texels.
 struct Transfer {
-    /// Bytes of a sample.
-    size: usize,
+    /// Words of a sample.
+    words: usize,
     /// They are as they have to be, but for the order of 8-bit channels.
     order: Option<[u32; 4]>,
     format: Format,
@@ -511,12 +565,13 @@ impl Transfer {
             false => count * format.size() as usize,
         };
         converts.then_some(Transfer {
-            size,
+            words: size.div_ceil(4),
             order: (same && (identity || bits == 8)).then_some(order),
             format,
         })
     }
 
+    #[inline(always)]
     fn raw(&self, image: &Image, sample: &[Lanes; 4]) -> [Lanes; 4] {
         if let Some(order) = self.order {
             if order == [0, 8, 16, 24] || image.format.channels.bits()[0] != 8 {

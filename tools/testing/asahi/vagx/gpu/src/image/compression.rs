@@ -97,6 +97,11 @@ impl Image {
         Ok(modes)
     }
 
+    /// Whether all parts of a unit are stored as they are.
+    pub(super) fn is_plain(&self, memory: &mut Memory<'_>, unit: &Compressed) -> Result<bool, u64> {
+        Ok(self.modes(memory, unit)? == [plain(self.format.bytes()); 8])
+    }
+
     /// Says that all parts of a unit are stored as they are.
     pub(super) fn mark_plain(&self, memory: &mut Memory<'_>, unit: &Compressed) -> Result<(), u64> {
         let va = self.metadata.wrapping_add(unit.metadata);

@@ -53,6 +53,11 @@ impl DepthImage {
             kind,
             srgb: false,
         };
+        let samples = match buffer.samples {
+            0 | 1 => 1,
+            2 | 3 => 2,
+            _ => 4,
+        };
         let (width, height) = (buffer.width.clamp(1, 16384), buffer.height.clamp(1, 16384));
         // A level lies as an image of its size would.
         let mut layout = Layout::new(&Shape {
@@ -60,7 +65,7 @@ impl DepthImage {
             height,
             depth: 1,
             mipmapped: false,
-            samples: buffer.samples,
+            samples,
             block: [1, 1],
             bytes: format.bytes(),
             tiling: if buffer.twiddled {
@@ -75,14 +80,14 @@ impl DepthImage {
         let (metadata, metadata_stride) = buffer.metadata.unwrap_or_default();
         layout.metadata_layer_stride = metadata_stride;
         DepthImage(Image {
-            dim: match buffer.samples {
+            dim: match samples {
                 1 => Dimension::D2Array,
                 _ => Dimension::D2MsArray,
             },
             width,
             height,
             depth: buffer.layers,
-            samples: buffer.samples,
+            samples,
             first_level: 0,
             last_level: 0,
             format,
@@ -117,15 +122,16 @@ impl DepthImage {
         mut set: impl FnMut(u32, u32, u32, u32),
     ) -> Result<(), u64> {
         let rect = Self::rect(corner, size, layer);
-        self.0.read_rect(memory, unknown, &rect, |row, raw| {
+        self.0.read_rect(memory, unknown, &rect, |cells, raw| {
             let values = self.0.format.decode(raw)[0];
-            for lane in (0..32).filter(|lane| row.active >> lane & 1 != 0) {
-                set(row.x + lane as u32, row.y, row.sample, values.0[lane]);
+            for lane in (0..32).filter(|lane| cells.active >> lane & 1 != 0) {
+                let (x, y, sample) = cells.place(self.0.samples, lane as u32);
+                set(x, y, sample, values.0[lane]);
             }
         })
     }
 
-    /// The counterpart: stores what `get` gives.
+    /// The counterpart: stores what `get` gives. It may be asked for pixels of the tile that the image does not have.
     pub(crate) fn store(
         &self,
         memory: &mut Memory<'_>,
@@ -136,10 +142,13 @@ impl DepthImage {
         mut get: impl FnMut(u32, u32, u32) -> u32,
     ) -> Result<(), u64> {
         let rect = Self::rect(corner, size, layer);
-        self.0.write_rect(memory, unknown, &rect, |row| {
+        let end = [0, 1].map(|i| corner[i].saturating_add(size[i]));
+        self.0.write_rect(memory, unknown, &rect, |cells| {
             let mut values = [Lanes::ZERO; 4];
-            for lane in (0..32).filter(|lane| row.active >> lane & 1 != 0) {
-                values[0].0[lane] = get(row.x + lane as u32, row.y, row.sample);
+            for lane in (0..32).filter(|lane| cells.active >> lane & 1 != 0) {
+                let (x, y, sample) = cells.place(self.0.samples, lane as u32);
+                let inside = x < end[0] && y < end[1];
+                values[0].0[lane] = if inside { get(x, y, sample) } else { 0 };
             }
             self.0.format.encode(&values, false)
         })

@@ -95,6 +95,13 @@ pub(crate) struct Compressed {
     pub(crate) part: u32,
 }
 
+impl Level {
+    /// Texels along each side of the squares that lie together in Morton order. Linear images have none.
+    pub(crate) fn square(&self) -> u32 {
+        1 << self.tile[0].min(self.tile[1])
+    }
+}
+
 fn align(value: u64, to: u64) -> u64 {
     value.next_multiple_of(to)
 }
@@ -125,7 +132,7 @@ fn spread(x: u32) -> u32 {
 
 /// Morton order.
 #[inline(always)]
-fn interleave(x: u32, y: u32) -> u32 {
+pub(super) fn interleave(x: u32, y: u32) -> u32 {
     spread(x) | spread(y) << 1
 }
 
