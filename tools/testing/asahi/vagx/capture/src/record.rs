@@ -2,7 +2,7 @@
 
 //! Recording the memory that a job reaches, where there are no page tables to list all of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 use std::ptr::NonNull;
@@ -15,6 +15,9 @@ use vagx_uat::{PAGE_SIZE, Pte};
 use crate::format::{Changed, Context, Hex, Job, Page};
 use crate::jobs::GpuJob;
 use crate::pages::Writer;
+
+/// Pages to either side that are taken for parts of the same buffer, if they are mapped.
+const NEIGHBOURS: usize = 1024;
 
 /// A capture that a process makes of the jobs that it runs itself.
 pub struct Recorder {
@@ -54,6 +57,20 @@ struct Seen {
     bytes: HashMap<usize, (u64, Vec<u64>)>,
     /// By the page's address in the address space.
     pages: BTreeMap<u64, usize>,
+    /// Pages that the job may have changed.
+    written: BTreeSet<u64>,
+}
+
+impl Seen {
+    /// Notes a page as it is before anybody has been given its address; another address of the same page may have been
+    /// written to.
+    fn note(&mut self, va: u64, page: NonNull<u8>) {
+        let number = self.bytes.len() as u64;
+        let host = page.as_ptr() as usize;
+        let bytes = self.bytes.entry(host);
+        bytes.or_insert_with(|| (number, copy(page)));
+        self.pages.insert(va, host);
+    }
 }
 
 /// The words of a page as they are now.
@@ -74,6 +91,18 @@ fn bytes(words: &[u64]) -> Vec<u8> {
 impl Recording<'_> {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is mapped next to a page, in steps of this size.
+    fn note_neighbours(&self, seen: &mut Seen, va: u64, step: u64) {
+        let mut next = va;
+        for _ in 0..NEIGHBOURS {
+            next = next.wrapping_add(step);
+            match self.memory.page(next, Access::Read) {
+                Ok(page) if !seen.pages.contains_key(&next) => seen.note(next, page),
+                _ => return,
+            }
+        }
     }
 
     /// A page-table entry that would allow what the address space allows.
@@ -99,7 +128,8 @@ impl Recording<'_> {
             };
             let entry = Hex(self.entry(va, *number).0);
             pages.push(Page(Hex(va), entry, Some(writer.store(&bytes(before))?)));
-            if let Ok(page) = self.memory.page(va, Access::Write) {
+            let written = seen.written.contains(&va).then_some(Access::Write);
+            if let Some(Ok(page)) = written.map(|access| self.memory.page(va, access)) {
                 let after = copy(page);
                 if after != *before {
                     changed.push(Changed(Hex(va), writer.store(&bytes(&after))?));
@@ -132,14 +162,18 @@ impl Recording<'_> {
 unsafe impl GpuMemory for Recording<'_> {
     fn page(&self, va: u64, access: Access) -> Result<NonNull<u8>, Unmapped> {
         let page = self.memory.page(va, access)?;
+        let va = va & !(PAGE_SIZE - 1);
         let mut seen = self.seen();
-        let number = seen.bytes.len() as u64;
-        // Before anybody has been given the page's address; another address of the same page may have written to it.
-        let host = page.as_ptr() as usize;
-        seen.bytes
-            .entry(host)
-            .or_insert_with(|| (number, copy(page)));
-        seen.pages.insert(va & !(PAGE_SIZE - 1), host);
+        if access == Access::Write {
+            seen.written.insert(va);
+        }
+        if !seen.pages.contains_key(&va) {
+            // All of the buffer, for a model that comes to other conclusions later may reach other parts of it.
+            seen.note(va, page);
+            for step in [PAGE_SIZE, PAGE_SIZE.wrapping_neg()] {
+                self.note_neighbours(&mut seen, va, step);
+            }
+        }
         Ok(page)
     }
 

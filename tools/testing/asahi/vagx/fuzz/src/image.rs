@@ -2,8 +2,9 @@
 
 //! A job's memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 use vagx_gpu::{Access, GpuMemory, PAGE_SIZE, Unmapped};
@@ -15,6 +16,7 @@ pub(crate) const WORDS: usize = PAGE_SIZE as usize / 8;
 #[derive(Default)]
 pub struct Image {
     pages: BTreeMap<u64, (Box<[AtomicU64]>, bool)>,
+    reached: Mutex<BTreeSet<u64>>,
 }
 
 impl Image {
@@ -24,6 +26,14 @@ impl Image {
             .map(|i| AtomicU64::new(words.get(i).copied().unwrap_or(0)))
             .collect();
         self.pages.insert(va / PAGE_SIZE, (page, writable));
+    }
+
+    /// Addresses of the pages that a job has reached.
+    pub(crate) fn reached(&self) -> BTreeSet<u64> {
+        self.reached
+            .lock()
+            .map(|reached| reached.clone())
+            .unwrap_or_default()
     }
 
     /// The page of this number among the mapped ones.
@@ -41,6 +51,9 @@ unsafe impl GpuMemory for Image {
         let (page, writable) = self.pages.get(&(va / PAGE_SIZE)).ok_or(Unmapped)?;
         if access == Access::Write && !writable {
             return Err(Unmapped);
+        }
+        if let Ok(mut reached) = self.reached.lock() {
+            reached.insert(va & !(PAGE_SIZE - 1));
         }
         Ok(NonNull::from(&**page).cast())
     }

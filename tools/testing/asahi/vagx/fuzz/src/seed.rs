@@ -42,14 +42,20 @@ impl Seed {
                 .collect()
         };
         let pages = memory.contents()?;
-        Ok(Seed {
+        let mut seed = Seed {
             name: String::new(),
             job,
             pages: pages
                 .iter()
                 .map(|(va, page, w)| (*va, words(page), *w))
                 .collect(),
-        })
+        };
+        // What the job never reaches is left out.
+        let image = seed.image();
+        let _ = crate::run(&image, &seed.job);
+        let reached = image.reached();
+        seed.pages.retain(|(va, ..)| reached.contains(va));
+        Ok(seed)
     }
 
     /// The memory that the job began with.
