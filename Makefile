@@ -3,7 +3,7 @@
 # The verbs of this tree; `make help` explains them. Each is one line into the harness, which the
 # bootstrap builds with the tools of a Debian root of its own.
 
-VERBS := run test bench uapi shim vm shell kunit piglit kernel lint clean distclean help
+VERBS := run test bench uapi shim compare vm shell kunit piglit kernel lint clean distclean help
 PARAMETERS := CMD SHARE TIMEOUT CAPTURE KCONFIG CMDLINE KSRC FAULT DEBUG TRACE WAIT PIGLIT ONLY SAVE TEST SEED PACKAGES WAYLAND MIRROR \
 	PROFILE FILTER WHERE SHARD SAMPLE BASELINE
 

@@ -29,6 +29,7 @@ use crate::vm::{self, End, Setup, Spec};
 mod gpu;
 mod profile;
 mod samples;
+pub mod scenes;
 mod table;
 
 use samples::Samples;

@@ -145,6 +145,11 @@ impl Host {
         command
     }
 
+    /// Where a library is in the root, for those who are in it.
+    pub fn library(&self, name: &str) -> PathBuf {
+        Path::new("/usr/lib").join(ARCH.1).join(name)
+    }
+
     pub fn shim(&self) -> &Path {
         &self.shim
     }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod cache;
+mod compare;
 mod context;
 mod faults;
 mod host;
@@ -55,6 +56,8 @@ enum Verb {
     Bench,
     /// Run CMD on the virtual GPU, without a guest.
     Shim,
+    /// Frames of the virtual GPU beside those of a CPU.
+    Compare,
     /// piglit on the virtual GPU.
     Piglit,
     /// Run CMD in a fresh guest.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Verb::Kunit => kunit::run(&ctx),
         Verb::Bench => bench::run(&ctx),
         Verb::Shim => shim::run(&ctx),
+        Verb::Compare => compare::run(&ctx),
         Verb::Piglit => piglit::run(&ctx),
         Verb::Vm => verbs::vm(&ctx),
         Verb::Shell => verbs::shell(&ctx),

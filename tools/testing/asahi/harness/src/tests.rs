@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
 
+use crate::compare;
 use crate::context::Context;
 use crate::faults;
+use crate::host::Host;
 use crate::kernel::{self, Kernel};
 use crate::ktap;
 use crate::kunit;
@@ -17,6 +19,7 @@ use crate::lint;
 use crate::picture;
 use crate::prepare::Prepared;
 use crate::proc;
+use crate::progress::Progress;
 use crate::report;
 use crate::results::{self, Versions};
 use crate::session;
@@ -99,7 +102,7 @@ const SESSION: [(&str, &str); 19] = [
 ];
 
 /// The groups of tests in the order in which they run.
-const GROUPS: [&str; 6] = ["cargo", "kunit", "guest", "faults", "debug", "lint"];
+const GROUPS: [&str; 7] = ["cargo", "shim", "kunit", "guest", "faults", "debug", "lint"];
 
 pub fn run(ctx: &Context) -> Result<u8> {
     let only = &ctx.params.only;
@@ -115,8 +118,11 @@ pub fn run(ctx: &Context) -> Result<u8> {
     if wanted("cargo") {
         progress.step("cargo tests", || cargo_tests(ctx, &mut tally))?;
     }
+    if wanted("shim") {
+        shim_tests(ctx, &mut progress, &mut tally);
+    }
     let mut versions = None;
-    if GROUPS[1..5].iter().any(|group| wanted(group)) {
+    if GROUPS[2..6].iter().any(|group| wanted(group)) {
         let prepared = Prepared::make(ctx, &mut progress)?;
         let kernel = kernel::build(ctx, &mut progress, false)?;
         let these = prepared.versions(ctx, &kernel);
@@ -171,6 +177,36 @@ pub fn run(ctx: &Context) -> Result<u8> {
     )?;
     println!("{passed} passed, {failed} failed");
     Ok(u8::from(failed > 0))
+}
+
+/// Programs on the GPU model in their own process, against what a CPU makes of them.
+fn shim_tests(ctx: &Context, progress: &mut Progress, tally: &mut Tally) {
+    let made = Host::make(ctx, progress, false)
+        .and_then(|host| Ok((host, compare::Programs::build(ctx, progress)?)));
+    let (host, programs) = match made {
+        Ok(made) => made,
+        Err(error) => return tally.add("shim: set up", Err(error)),
+    };
+    let result = compare::compare(
+        ctx,
+        &host,
+        &programs,
+        &compare::SELECTION,
+        |name, result| {
+            let small = result.and_then(|compared| match compared.difference.small() {
+                true => Ok(()),
+                false => bail!(
+                    "{} ({})",
+                    compared.difference,
+                    compared.differences.display()
+                ),
+            });
+            tally.add(format!("shim: {name}"), small);
+        },
+    );
+    if let Err(error) = result {
+        tally.add("shim: frames", Err(error));
+    }
 }
 
 /// The workspace's own tests, counted one by one.
