@@ -62,11 +62,15 @@ fn said(test: &Test) -> String {
     last.map_or("said nothing".to_owned(), normal)
 }
 
-/// Without what differs from test to test: numbers, addresses, and what is very long.
+/// Without what differs from test to test: numbers, addresses, the bytes in brackets, and what is very
+/// long.
 pub fn normal(text: &str) -> String {
     let mut out = String::new();
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
+        if letter == '[' {
+            while letters.next_if(char::is_ascii_hexdigit).is_some() {}
+        }
         // A number: digits, with what makes them hexadecimal. A digit within a word is part of it.
         let in_word = out.ends_with(|c: char| c.is_alphanumeric() || c == '_');
         if !letter.is_ascii_digit() || in_word {
@@ -100,8 +104,8 @@ mod tests {
 
     #[test]
     fn numbers_make_no_difference() {
-        let one = normal("instruction at 0x1100000a40 (7e01) is not known");
-        assert_eq!(one, normal("instruction at 0x11000ff (9e) is not known"));
+        let one = normal("instruction at 0x1100000a40 [7e01] is not known");
+        assert_eq!(one, normal("instruction at 0x11000ff [ae9e] is not known"));
         assert_eq!(normal("r32g32 of 7 layers"), "r32g32 of # layers");
     }
 

@@ -147,11 +147,13 @@ impl Summary {
     pub fn compare(&self, other: &BTreeMap<String, String>) {
         let differing = self.differing(other);
         let both = self.verdicts.keys().filter(|n| other.contains_key(*n));
-        println!(
-            "{} of {} tests came to what they came to in the shim",
-            both.clone().count() - differing.len(),
-            both.count()
-        );
+        match both.count() {
+            0 => println!("none of these tests ran in the shim before"),
+            both => println!(
+                "{} of {both} tests came to what they came to in the shim",
+                both - differing.len()
+            ),
+        }
         for (name, here, there) in differing {
             println!("  {name}: {here} here, {there} in the shim");
         }
