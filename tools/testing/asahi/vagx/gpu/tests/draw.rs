@@ -57,6 +57,9 @@ struct Drawing {
     indices: Vec<f32>,
     instances: u32,
     indirect: bool,
+    /// Vertices without indices: the first one and their number.
+    range: Option<(u32, u32)>,
+    config: GpuConfig,
 }
 
 const POINTS: u32 = 0;
@@ -76,6 +79,8 @@ impl Drawing {
             indices: indices.to_vec(),
             instances: 1,
             indirect: false,
+            range: None,
+            config: GpuConfig::default(),
         }
     }
 
@@ -148,7 +153,10 @@ impl Drawing {
         }
         let list = 3 << 29 | 1 << 20 | 1 << 21 | 2 << 17 | self.primitive << 8 | 0x20;
         let list = list | u32::from(self.restart.is_some()) << 16;
-        if self.indirect {
+        if let Some((first, count)) = self.range {
+            let list = 3 << 29 | 7 << 22 | self.primitive << 8;
+            stream.extend([list, count, self.instances, first]);
+        } else if self.indirect {
             stream.extend([
                 list | 1 << 26,
                 address(INDICES),
@@ -178,7 +186,7 @@ impl Drawing {
             ..VertexJob::default()
         };
         let memory = Memory(UnsafeCell::new(page));
-        Gpu::new(GpuConfig::default()).run_vertex(&memory, &job, &())
+        Gpu::new(self.config.clone()).run_vertex(&memory, &job, &())
     }
 
     /// The primitives: for each the x of its vertices, and of the submitted ones.
@@ -308,4 +316,22 @@ fn discarded_primitives_are_gone() {
 fn unknown_primitives_are_refused() {
     let error = Drawing::new(14, &[0.0]).run().unwrap_err();
     assert!(matches!(error, JobError::Unsupported(_)), "{error}");
+}
+
+#[test]
+fn threads_make_no_difference() {
+    let mut drawing = Drawing::new(TRIANGLES, &[]);
+    // Edges, as the triangles themselves are flat.
+    drawing.front_face |= 1 << 18;
+    drawing.range = Some((0.5f32.to_bits(), 40_000));
+    drawing.instances = 2;
+    let made: Vec<_> = [1, 3]
+        .into_iter()
+        .map(|threads| {
+            drawing.config.threads = threads;
+            drawing.run().unwrap()
+        })
+        .collect();
+    assert_eq!(made[0].draws[0].primitives.len(), 2 * 3 * 13_333);
+    assert_eq!(made[0], made[1]);
 }

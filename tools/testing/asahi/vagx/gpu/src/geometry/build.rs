@@ -67,6 +67,38 @@ struct Raw {
     viewport: u16,
 }
 
+/// What a viewport makes of the sides, as planes in clip space.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sides {
+    viewport: Viewport,
+    /// Left, right, above and below of the guard band.
+    band: [[f32; 4]; 4],
+    /// The same of the frame, with a margin for what reaches beyond its vertices.
+    frame: [[f32; 4]; 4],
+}
+
+impl Sides {
+    fn new(viewport: Viewport, frame: [f32; 2], margin: f32) -> Self {
+        let [sx, sy, _] = viewport.scale;
+        let [tx, ty, _] = viewport.translate;
+        let planes = |low: f32, high: [f32; 2]| {
+            [
+                [sx, 0.0, 0.0, tx - low],
+                [-sx, 0.0, 0.0, high[0] - tx],
+                [0.0, sy, 0.0, ty - low],
+                [0.0, -sy, 0.0, high[1] - ty],
+            ]
+        };
+        // A little less than the whole band, for what rounding adds.
+        let most = GUARD_BAND - 8.0;
+        Sides {
+            viewport,
+            band: planes(-most, [most; 2]),
+            frame: planes(-margin, frame.map(|size| size + margin)),
+        }
+    }
+}
+
 /// Makes the primitives of a draw.
 pub(crate) struct Builder {
     draw: Draw,
@@ -78,7 +110,8 @@ pub(crate) struct Builder {
     size: usize,
     least_w: f32,
     opengl: bool,
-    frame: [f32; 2],
+    /// One for each viewport.
+    sides: Vec<Sides>,
     /// The corner of a primitive that says which layer and viewport it is for.
     flat_vertex: usize,
     /// Primitives are dropped.
@@ -104,6 +137,15 @@ impl Builder {
         if state.viewports.is_empty() && !discard {
             return None;
         }
+        // Rounding to the raster's grid, a line's half width, half of the widest point.
+        let line = state.front_face.line_width();
+        let margin = match words.point_size {
+            Some(_) => 258.0,
+            None => 1.0 + line.max(state.back_face.line_width()),
+        };
+        let frame = [job.width_px as f32, job.height_px as f32];
+        let viewports = state.viewports.iter();
+        let sides = viewports.map(|v| Sides::new(*v, frame, margin)).collect();
         Some(Builder {
             draw: Draw {
                 state,
@@ -119,7 +161,7 @@ impl Builder {
             size,
             least_w: clamp.clamp(1e-30, 1e30),
             opengl: job.ppp_ctrl & 1 != 0,
-            frame: [job.width_px as f32, job.height_px as f32],
+            sides,
             flat_vertex: flat_vertex.min(2) as usize,
             discard,
         })
@@ -128,7 +170,8 @@ impl Builder {
     /// Bytes that it has gathered, about.
     pub(crate) fn bytes(&self) -> usize {
         let d = &self.draw;
-        d.vertices.len() * (size_of::<Vertex>() + size_of::<Raw>())
+        // The state is counted too, as there may be no end of draws.
+        2048 + d.vertices.len() * (size_of::<Vertex>() + size_of::<Raw>())
             + (d.varyings.len() + self.distances.len()) * 4
             + d.primitives.len() * size_of::<Primitive>()
             + d.weights.len() * 36
@@ -145,33 +188,17 @@ impl Builder {
         if self.discard || self.size < 4 {
             return first;
         }
-        let margin = self.margin();
         let count = words.len() / self.size;
         self.draw.vertices.reserve(count);
         self.raw.reserve(count);
         self.draw.varyings.reserve(count * self.draw.stride);
         for vertex in words.chunks_exact(self.size) {
-            self.vertex(vertex, margin);
+            self.vertex(vertex);
         }
         first
     }
 
-    /// How far primitives reach beyond their vertices, in pixels.
-    fn margin(&self) -> f32 {
-        let state = &self.draw.state;
-        let line = state
-            .front_face
-            .line_width()
-            .max(state.back_face.line_width());
-        // Rounding to the raster's grid, a line's half width, half of the widest point.
-        if self.words.point_size.is_some() {
-            258.0
-        } else {
-            1.0 + line
-        }
-    }
-
-    fn vertex(&mut self, words: &[u32], margin: f32) {
+    fn vertex(&mut self, words: &[u32]) {
         let at = |index: usize| words.get(index).copied().unwrap_or(0);
         let position: [f32; 4] = std::array::from_fn(|i| f32::from_bits(at(i)));
         let (layer, viewport) = match self.words.target.map(at) {
@@ -211,21 +238,22 @@ impl Builder {
             point_size: point_size.max(1.0).min(511.95),
             ..vertex
         });
-        let outside = self.outside(&position, viewport, margin);
+        let outside = self.outside(&position, viewport);
         if let Some(raw) = self.raw.last_mut() {
             raw.outside |= outside;
         }
     }
 
-    fn viewport(&self, viewport: u16) -> Viewport {
-        let all = &self.draw.state.viewports;
-        all.get(usize::from(viewport)).copied().unwrap_or_default()
+    /// Those of a viewport that exists.
+    fn sides(&self, viewport: u16) -> Sides {
+        let sides = self.sides.get(usize::from(viewport));
+        sides.copied().unwrap_or_default()
     }
 
     /// The place in pixels of what is inside of all planes.
     fn project(&self, position: &[f32; 4], viewport: u16) -> Vertex {
         let [x, y, z, w] = *position;
-        let Viewport { translate, scale } = self.viewport(viewport);
+        let Viewport { translate, scale } = self.sides(viewport).viewport;
         let on = |value: f32, axis: usize| value / w * scale[axis] + translate[axis];
         Vertex {
             x: on(x, 0).clamp(-GUARD_BAND, GUARD_BAND),
@@ -236,31 +264,12 @@ impl Builder {
         }
     }
 
-    /// The planes of the sides: those of the guard band, or of the frame with a margin.
-    fn sides(&self, viewport: u16, low: [f32; 2], high: [f32; 2]) -> [[f32; 4]; 4] {
-        let Viewport { translate, scale } = self.viewport(viewport);
-        let [sx, sy, _] = scale;
-        let [tx, ty, _] = translate;
-        [
-            [sx, 0.0, 0.0, tx - low[0]],
-            [-sx, 0.0, 0.0, high[0] - tx],
-            [0.0, sy, 0.0, ty - low[1]],
-            [0.0, -sy, 0.0, high[1] - ty],
-        ]
-    }
-
-    fn band(&self, viewport: u16) -> [[f32; 4]; 4] {
-        // A little less than the whole band, for what rounding adds.
-        let most = GUARD_BAND - 8.0;
-        self.sides(viewport, [-most; 2], [most; 2])
-    }
-
     fn near(&self) -> [f32; 4] {
         [0.0, 0.0, 1.0, if self.opengl { 1.0 } else { 0.0 }]
     }
 
     /// All but the clip distances.
-    fn outside(&self, position: &[f32; 4], viewport: u16, margin: f32) -> u32 {
+    fn outside(&self, position: &[f32; 4], viewport: u16) -> u32 {
         let [x, y, z, w] = *position;
         let beyond = |plane: [f32; 4]| {
             u32::from(!(plane[0] * x + plane[1] * y + plane[2] * z + plane[3] * w >= 0.0))
@@ -270,11 +279,10 @@ impl Builder {
             outside |= beyond(self.near()) * outside::NEAR;
             outside |= beyond(FAR) * outside::FAR;
         }
-        let [width, height] = self.frame;
-        let frame = self.sides(viewport, [-margin; 2], [width + margin, height + margin]);
-        for (side, (band, frame)) in self.band(viewport).iter().zip(frame).enumerate() {
-            outside |= beyond(*band) * outside::BAND << side;
-            outside |= beyond(frame) * outside::FRAME << side;
+        let sides = self.sides(viewport);
+        for side in 0..4 {
+            outside |= beyond(sides.band[side]) * outside::BAND << side;
+            outside |= beyond(sides.frame[side]) * outside::FRAME << side;
         }
         if !position.iter().all(|value| value.is_finite()) {
             outside |= outside::NAN;
@@ -336,7 +344,7 @@ impl Builder {
     /// The vertex again, for another viewport.
     fn moved(&mut self, vertex: u32, raw: &Raw, viewport: u16) -> (u32, Raw) {
         let user = raw.outside & !(outside::USER - 1);
-        let outside = self.outside(&raw.position, viewport, self.margin());
+        let outside = self.outside(&raw.position, viewport);
         let raw = Raw {
             outside: user | outside,
             viewport,
@@ -385,11 +393,8 @@ impl Builder {
                 clip(&Plane::Distances(distances));
             }
         }
-        for (side, plane) in self
-            .band(whole.primitive.viewport.into())
-            .into_iter()
-            .enumerate()
-        {
+        let sides = self.sides(whole.primitive.viewport.into());
+        for (side, plane) in sides.band.into_iter().enumerate() {
             if outside & outside::BAND << side != 0 {
                 clip(&Plane::Position(plane));
             }
@@ -520,7 +525,8 @@ impl Builder {
                 [f64::from(vertex.x), f64::from(vertex.y), 1.0]
             })
         } else {
-            let Viewport { translate, scale } = self.viewport(whole.primitive.viewport.into());
+            let sides = self.sides(whole.primitive.viewport.into());
+            let Viewport { translate, scale } = sides.viewport;
             let on = |value: f32, w: f32, axis: usize| {
                 f64::from(value) * f64::from(scale[axis])
                     + f64::from(translate[axis]) * f64::from(w)

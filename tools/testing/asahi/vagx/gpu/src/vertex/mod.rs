@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// What a render may keep between its halves. Hardware would render a part of it and go on; clients that come near this
 /// do not exist.
-const MOST_BYTES: usize = 2 << 30;
+const MOST_BYTES: usize = 1 << 30;
 
 /// What state updates of the stream say (Mesa, `src/asahi/genxml/cmdbuf.xml`, "VDM State").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
