@@ -10,7 +10,7 @@
 //! zeroes. Any other byte may be left from another use of the memory, or compressed in a way that is not known. Such texels
 //! are read as zeroes too, and counted, because the two cannot be told apart.
 
-use super::layout::Compressed;
+use super::layout::{Compressed, LEVELS};
 use super::{Image, read};
 use crate::exec::Lanes;
 use crate::memory::Memory;
@@ -49,8 +49,17 @@ fn mode(byte: u8, bytes: u32) -> Mode {
     }
 }
 
+/// Lanes whose texels are in parts that are not stored as they are.
+struct Odd<'a> {
+    lanes: u32,
+    modes: &'a Lanes,
+    numbers: &'a Lanes,
+    layers: &'a Lanes,
+}
+
 impl Image {
     /// `fetch` in a level that may be compressed.
+    #[inline(always)]
     pub(super) fn fetch_compressed(
         &self,
         memory: &mut Memory<'_>,
@@ -62,33 +71,60 @@ impl Image {
     ) -> Result<(), u64> {
         let bytes = self.format.bytes();
         let mut va = self.layout.offsets(level, at);
+        for va in &mut va {
+            *va = va.wrapping_add(self.base);
+        }
         let mut present = active;
-        let mut last = (u64::MAX, [0; 8]);
-        for lane in (0..32).filter(|lane| active >> lane & 1 != 0) {
-            let [x, y, layer, sample] = at.map(|l| l.0[lane]);
-            va[lane] = va[lane].wrapping_add(self.base);
-            let Some(unit) = self.layout.unit(level, x, y, layer, sample) else {
-                continue;
-            };
-            if unit.metadata != last.0 {
-                last = (unit.metadata, self.modes(memory, &unit)?);
+        if let Some((numbers, mut parts)) = self.layout.parts(level, at) {
+            for part in &mut parts {
+                *part = part.wrapping_add(self.metadata);
             }
-            match mode(last.1[unit.part as usize % 8], bytes) {
+            let mut modes = Lanes::ZERO;
+            memory.load_lanes::<u8>(&parts, active, &mut modes.0)?;
+            let plain = u32::from(plain(bytes));
+            let mut other = 0;
+            for lane in 0..32 {
+                other |= u32::from(modes.0[lane] != plain) << lane;
+            }
+            if other & active != 0 {
+                let odd = Odd {
+                    lanes: other & active,
+                    modes: &modes,
+                    numbers: &numbers,
+                    layers: at[2],
+                };
+                present &= !self.odd_parts(level, &odd, &mut va, unknown);
+            }
+        }
+        read(memory, bytes, present, &va, raw)
+    }
+
+    /// Finds texels of parts that are not stored as they are. Returns the lanes for which there are none.
+    fn odd_parts(&self, level: usize, odd: &Odd<'_>, va: &mut [u64; 32], unknown: &mut u64) -> u32 {
+        let bytes = self.format.bytes();
+        let level = &self.layout.levels[level % LEVELS];
+        let mut absent = 0;
+        for lane in (0..32).filter(|lane| odd.lanes >> lane & 1 != 0) {
+            match mode(odd.modes.0[lane] as u8, bytes) {
                 Mode::Plain => (),
                 Mode::Solid => {
+                    let number = odd.numbers.0[lane];
+                    let body = self
+                        .layout
+                        .offset_of(level, odd.layers.0[lane], number & !0xff);
                     va[lane] = self
                         .base
-                        .wrapping_add(unit.body)
-                        .wrapping_add(u64::from(unit.part * bytes));
+                        .wrapping_add(body)
+                        .wrapping_add(u64::from((number >> 5 & 7) * bytes));
                 }
-                Mode::Nothing => present &= !(1 << lane),
+                Mode::Nothing => absent |= 1 << lane,
                 Mode::Unknown => {
-                    present &= !(1 << lane);
+                    absent |= 1 << lane;
                     *unknown += 1;
                 }
             }
         }
-        read(memory, bytes, present, &va, raw)
+        absent
     }
 
     fn modes(&self, memory: &mut Memory<'_>, unit: &Compressed) -> Result<[u8; 8], u64> {

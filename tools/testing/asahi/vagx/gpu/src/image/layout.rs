@@ -396,6 +396,45 @@ impl Layout {
         out
     }
 
+    /// For each lane the number of its sample in the level, and the offset of the byte of metadata that says how the part
+    /// is stored that it is in; none for a level that is not compressed.
+    #[inline(always)]
+    pub(crate) fn parts(
+        &self,
+        level: usize,
+        [x, y, layer, sample]: [&Lanes; 4],
+    ) -> Option<(Lanes, [u64; 32])> {
+        let level = &self.levels[level % LEVELS];
+        let metadata = level.metadata?;
+        let (mut numbers, mut offsets) = (Lanes::ZERO, [0; 32]);
+        for lane in 0..32 {
+            let (x, y) = (x.0[lane], y.0[lane]);
+            let element = self.column(level, x).wrapping_add(self.row(level, y));
+            let number = self.number(element, sample.0[lane]);
+            let layer = u64::from(layer.0[lane]).wrapping_mul(self.metadata_layer_stride);
+            numbers.0[lane] = number;
+            offsets[lane] = metadata
+                .wrapping_add(layer)
+                .wrapping_add(u64::from(self.unit_number(level, x, y)) * 8)
+                .wrapping_add(u64::from(number >> 5 & 7));
+        }
+        Some((numbers, offsets))
+    }
+
+    /// Number of the unit of compression that a texel is in.
+    #[inline(always)]
+    fn unit_number(&self, level: &Level, x: u32, y: u32) -> u32 {
+        // Samples of a pixel lie side by side: two below each other, four in a square.
+        let (x16, y16) = (
+            x << u32::from(self.samples_log2 == 2) >> 4,
+            y << u32::from(self.samples_log2 >= 1) >> 4,
+        );
+        // Morton order as far as both coordinates have bits; then the longer one goes on alone.
+        let minor = (1 << level.metadata_minor) - 1;
+        let major = if level.metadata_wide { x16 } else { y16 };
+        interleave(x16 & minor, y16 & minor).wrapping_add((major & !minor) << level.metadata_minor)
+    }
+
     /// Where the compression of a texel is described, in a level that has it.
     pub(crate) fn unit(
         &self,
@@ -407,16 +446,7 @@ impl Layout {
     ) -> Option<Compressed> {
         let level = &self.levels[level % LEVELS];
         let metadata = level.metadata?;
-        // Samples of a pixel lie side by side: two below each other, four in a square.
-        let (x16, y16) = (
-            x << u32::from(self.samples_log2 == 2) >> 4,
-            y << u32::from(self.samples_log2 >= 1) >> 4,
-        );
-        // Morton order as far as both coordinates have bits; then the longer one goes on alone.
-        let minor = (1 << level.metadata_minor) - 1;
-        let major = if level.metadata_wide { x16 } else { y16 };
-        let unit = interleave(x16 & minor, y16 & minor)
-            .wrapping_add((major & !minor) << level.metadata_minor);
+        let unit = self.unit_number(level, x, y);
         let element = self.column(level, x).wrapping_add(self.row(level, y));
         let index = self.number(element, sample);
         let layers = u64::from(layer);
