@@ -210,15 +210,18 @@ impl Builder {
             false => 0,
         };
         let point_size = match self.words.point_size {
-            Some(index) => f32::from_bits(at(index)),
+            // The limits of Mesa's drivers; what is no number gets the least.
+            Some(index) => match f32::from_bits(at(index)) {
+                size if size.is_nan() => 1.0,
+                size => size.clamp(1.0, 511.95),
+            },
             None => 1.0,
         };
         let distances = (0..self.words.planes)
             .map(|plane| f32::from_bits(at(self.words.clip_distances + plane)));
         let mut outside = 0;
         for (plane, distance) in distances.enumerate() {
-            // What is no number is outside.
-            outside |= u32::from(!(distance >= 0.0)) << plane;
+            outside |= u32::from(below(distance, 0.0)) << plane;
             self.distances.push(distance);
         }
         let raw = Raw {
@@ -234,8 +237,7 @@ impl Builder {
         self.raw.push(raw);
         let vertex = self.project(&position, viewport);
         self.draw.vertices.push(Vertex {
-            // What is no number becomes the least.
-            point_size: point_size.max(1.0).min(511.95),
+            point_size,
             ..vertex
         });
         let outside = self.outside(&position, viewport);
@@ -272,17 +274,18 @@ impl Builder {
     fn outside(&self, position: &[f32; 4], viewport: u16) -> u32 {
         let [x, y, z, w] = *position;
         let beyond = |plane: [f32; 4]| {
-            u32::from(!(plane[0] * x + plane[1] * y + plane[2] * z + plane[3] * w >= 0.0))
+            let distance = plane[0] * x + plane[1] * y + plane[2] * z + plane[3] * w;
+            u32::from(below(distance, 0.0))
         };
-        let mut outside = u32::from(!(w >= self.least_w)) * outside::W;
+        let mut outside = u32::from(below(w, self.least_w)) * outside::W;
         if self.draw.state.cull.depth_clip() {
             outside |= beyond(self.near()) * outside::NEAR;
             outside |= beyond(FAR) * outside::FAR;
         }
         let sides = self.sides(viewport);
         for side in 0..4 {
-            outside |= beyond(sides.band[side]) * outside::BAND << side;
-            outside |= beyond(sides.frame[side]) * outside::FRAME << side;
+            outside |= beyond(sides.band[side]) * (outside::BAND << side);
+            outside |= beyond(sides.frame[side]) * (outside::FRAME << side);
         }
         if !position.iter().all(|value| value.is_finite()) {
             outside |= outside::NAN;
@@ -572,6 +575,11 @@ impl Builder {
             b = c;
         }
     }
+}
+
+/// What is no number is below all others.
+fn below(value: f32, limit: f32) -> bool {
+    value.is_nan() || value < limit
 }
 
 /// Planes that cut, all but those of the frame.

@@ -83,7 +83,7 @@ impl Assembler {
             Topology::LineStrip | Topology::LineLoop if n > 0 => self.made(2, [a, v, v]),
             Topology::Triangles if n % 3 == 2 => self.made(3, [b, a, v]),
             Topology::TriangleStrip if n >= 2 => {
-                let even = n % 2 == 0;
+                let even = n.is_multiple_of(2);
                 let vertices = match (even, self.first_matters) {
                     (true, _) => [b, a, v],
                     (false, true) => [b, v, a],
