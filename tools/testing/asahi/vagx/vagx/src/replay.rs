@@ -6,9 +6,12 @@ mod lane;
 mod look;
 mod pictures;
 mod shaders;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::fmt::Write;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -62,7 +65,6 @@ struct Model<'a> {
     hard: Gpu,
     /// What vertex halves have made, by the address where hardware leaves it.
     halves: HashMap<u64, Geometry>,
-    looked: u64,
 }
 
 fn text(why: impl ToString) -> String {
@@ -87,20 +89,14 @@ impl Model<'_> {
             soft: Gpu::new(config(true)),
             hard: Gpu::new(config(false)),
             halves: HashMap::new(),
-            looked: 0,
         }
     }
 
-    /// Runs a job on a GPU of its own and looks on.
-    fn look(
-        &mut self,
-        soft_faults: bool,
-        run: impl FnOnce(&Gpu, &Look) -> Played,
-    ) -> Option<Played> {
+    /// Runs a job on a GPU of its own and looks on, if that is wanted. What there was to see follows the result.
+    fn look(&self, soft_faults: bool, run: impl FnOnce(&Gpu, &Look) -> Played) -> Option<Played> {
         if !self.args.looks() {
             return None;
         }
-        self.looked += 1;
         let look = Arc::new(Look::new(self.args));
         // One thread, so that what is shown comes in the order of the tiles.
         let config = GpuConfig {
@@ -109,27 +105,31 @@ impl Model<'_> {
         };
         let gpu = Gpu::with_debugger(config, look.clone());
         let played = run(&gpu, &look);
-        let name = self.args.job.unwrap_or(self.looked);
-        Some(match self.report(&gpu, &look, name) {
-            Ok(()) => played,
-            Err(error) => Err(text(error)),
+        let seen = match self.seen(&gpu, &look) {
+            Ok(seen) => seen.trim_end().to_owned(),
+            Err(error) => return Some(Err(text(error))),
+        };
+        Some(match (played, seen.is_empty()) {
+            (played, true) => played,
+            (Ok(stats), false) => Ok(format!("{stats}\n{seen}")),
+            (Err(why), false) => Err(format!("{why}\n{seen}")),
         })
     }
 
-    /// Says what there was to see.
-    fn report(&self, gpu: &Gpu, look: &Look, job: u64) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+    /// What there was to see.
+    fn seen(&self, gpu: &Gpu, look: &Look) -> Result<String> {
+        let mut out = String::new();
         let programs = gpu.programs();
         if self.args.shaders {
             shaders::list(&programs, &mut out)?;
         }
         look.stops(&programs, &mut out)?;
-        if let Some(dir) = &self.args.png {
+        if let (Some(dir), Some(job)) = (&self.args.png, self.args.job) {
             for path in look.write_pictures(dir, job)? {
                 writeln!(out, "{}", path.display())?;
             }
         }
-        Ok(())
+        Ok(out)
     }
 }
 
@@ -177,10 +177,12 @@ impl Player for Model<'_> {
     }
 }
 
-fn replay(args: &Args, options: &ReplayOptions) -> io::Result<ReplayReport> {
-    let mut out = io::stdout();
-    let mut model = Model::new(args);
-    let report = vagx_capture::replay(&args.dir, &mut model, options, &mut out)?;
+fn replay(args: &Args, out: &mut dyn io::Write) -> io::Result<ReplayReport> {
+    let options = ReplayOptions {
+        job: args.job,
+        careless: args.until.is_some(),
+    };
+    let report = vagx_capture::replay(&args.dir, &mut Model::new(args), &options, out)?;
     writeln!(
         out,
         "{} jobs, {} failed, {} with another result",
@@ -193,12 +195,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.png.is_some() && args.job.is_none() {
         bail!("--png wants --job, because there are many pictures");
     }
-    let options = ReplayOptions {
-        job: args.job,
-        careless: args.until.is_some(),
-    };
-    let report =
-        replay(args, &options).with_context(|| format!("cannot replay {}", args.dir.display()))?;
+    let report = replay(args, &mut io::stdout().lock())
+        .with_context(|| format!("cannot replay {}", args.dir.display()))?;
     Ok(match report {
         ReplayReport {
             failed: 0,

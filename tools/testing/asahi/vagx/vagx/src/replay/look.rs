@@ -2,7 +2,8 @@
 
 //! Looking on while a job runs.
 
-use std::io::{self, Write};
+use std::fmt::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -56,7 +57,7 @@ impl Look {
     }
 
     /// Says what the lane's registers were.
-    pub fn stops(&self, programs: &[(u64, Vec<u8>)], out: &mut dyn Write) -> io::Result<()> {
+    pub fn stops(&self, programs: &[(u64, Vec<u8>)], out: &mut dyn Write) -> fmt::Result {
         let Some((_, address)) = self.lane else {
             return Ok(());
         };
@@ -66,7 +67,7 @@ impl Look {
         }
         let seen = self.seen();
         for stop in &seen.stops {
-            out.write_all(stop.as_bytes())?;
+            out.write_str(stop)?;
         }
         match (seen.stops.len(), seen.more) {
             (0, _) => writeln!(out, "the lane never came there"),
