@@ -61,6 +61,12 @@ fn compare(function: u32, less: bool, equal: bool, greater: bool) -> bool {
     (function & 1 != 0 && less) || (function & 2 != 0 && equal) || (function & 4 != 0 && greater)
 }
 
+/// Memory that was never written to may hold what is not a number; it must not make a test fail that always passes.
+#[inline(always)]
+fn is_greater(z: f32, old: f32) -> bool {
+    (z > old) | (old.is_nan() & !z.is_nan())
+}
+
 /// How the samples of one face of a draw are tested.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tests {
@@ -115,7 +121,8 @@ impl Tests {
         let mut test = || {
             // What is not a number never passes. Mesa relies on it to make a shader's depth fail
             // (`src/asahi/compiler/agx_nir_lower_frag_sidefx.c`).
-            let passes = compare(self.function, z < *depth, z == *depth, z > *depth);
+            let old = *depth;
+            let passes = compare(self.function, z < old, z == old, is_greater(z, old));
             if passes && self.write {
                 *depth = z;
             }
@@ -174,7 +181,7 @@ impl Tests {
                 let on = (wanted >> x & 1).wrapping_neg();
                 let passes = (u32::from(z < old).wrapping_neg() & less
                     | u32::from(z == old).wrapping_neg() & equal
-                    | u32::from(z > old).wrapping_neg() & greater)
+                    | u32::from(is_greater(z, old)).wrapping_neg() & greater)
                     & on;
                 let keep = passes & write;
                 row[x] = f32::from_bits((z.to_bits() & keep) | (old.to_bits() & !keep));

@@ -302,6 +302,19 @@ fn depth_functions() {
         }
         let passes = tests(function).sample(f32::NAN, &mut 0.5, &mut 0);
         assert!(!passes);
+        // It does not matter what was there if all pass.
+        let mut unset = f32::NAN;
+        let passes = tests(function).sample(0.5, &mut unset, &mut 0);
+        assert_eq!(passes, function & 4 != 0);
+        let flat = Plane {
+            x: 0.0,
+            y: 0.0,
+            start: 0.5,
+        };
+        let (mut depths, mut stencils) = ([f32::NAN; 64], [0; 64]);
+        let passed = tests(function).block(1, &flat, [0.5; 2], &mut depths, &mut stencils);
+        assert_eq!(passed, (function >> 2).into());
+        assert_eq!(depths[0] == 0.5, passed == 1);
     }
 }
 
