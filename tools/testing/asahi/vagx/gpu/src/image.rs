@@ -4,7 +4,7 @@
 
 mod block;
 pub(crate) mod codec;
-mod compression;
+pub(crate) mod compression;
 pub(crate) mod depth;
 mod descriptor;
 pub(crate) mod layout;

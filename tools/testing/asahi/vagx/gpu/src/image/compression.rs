@@ -34,6 +34,12 @@ fn plain(bytes: u32) -> u8 {
     }
 }
 
+/// Offset of the byte for a sample in a unit, from the start of the metadata.
+#[inline(always)]
+pub(crate) fn part(unit: u32, number: u32) -> u64 {
+    u64::from(unit) * 8 + u64::from(number >> 5 & 7)
+}
+
 fn mode(byte: u8, bytes: u32) -> Mode {
     let solid = match bytes {
         1 => 0x60,
@@ -49,12 +55,14 @@ fn mode(byte: u8, bytes: u32) -> Mode {
     }
 }
 
-/// Lanes whose texels are in parts that are not stored as they are.
-struct Odd<'a> {
-    lanes: u32,
-    modes: &'a Lanes,
-    numbers: &'a Lanes,
-    layers: &'a Lanes,
+/// Texels of one level that is compressed, one for each lane.
+pub(crate) struct Texels<'a> {
+    pub(crate) level: usize,
+    pub(crate) layers: &'a Lanes,
+    /// Numbers of the samples in the level.
+    pub(crate) numbers: Lanes,
+    /// Addresses of the bytes of metadata.
+    pub(crate) parts: [u64; 32],
 }
 
 impl Image {
@@ -65,53 +73,84 @@ impl Image {
         memory: &mut Memory<'_>,
         unknown: &mut u64,
         active: u32,
-        level: usize,
-        at: [&Lanes; 4],
+        number: usize,
+        [x, y, layers, sample]: [&Lanes; 4],
+        raw: &mut [Lanes; 4],
+    ) -> Result<(), u64> {
+        let layout = &self.layout;
+        let level = &layout.levels[number % LEVELS];
+        let mut texels = Texels {
+            level: number,
+            layers,
+            numbers: Lanes::ZERO,
+            parts: [0; 32],
+        };
+        let mut va = [0; 32];
+        for lane in 0..32 {
+            let (x, y, layer) = (x.0[lane], y.0[lane], layers.0[lane]);
+            let element = layout.column(level, x).wrapping_add(layout.row(level, y));
+            let number = layout.number(element, sample.0[lane]);
+            let unit = layout
+                .unit_column(level, x)
+                .wrapping_add(layout.unit_row(level, y));
+            texels.numbers.0[lane] = number;
+            texels.parts[lane] = self
+                .metadata
+                .wrapping_add(layout.metadata_of(level, layer).unwrap_or(0))
+                .wrapping_add(part(unit, number));
+            va[lane] = self
+                .base
+                .wrapping_add(layout.offset_of(level, layer, number));
+        }
+        self.read_parts(memory, unknown, active, &texels, &mut va, raw)
+    }
+
+    /// Reads texels at `va`, where they are if their parts are stored as they are.
+    #[inline(always)]
+    pub(crate) fn read_parts(
+        &self,
+        memory: &mut Memory<'_>,
+        unknown: &mut u64,
+        active: u32,
+        texels: &Texels<'_>,
+        va: &mut [u64; 32],
         raw: &mut [Lanes; 4],
     ) -> Result<(), u64> {
         let bytes = self.format.bytes();
-        let mut va = self.layout.offsets(level, at);
-        for va in &mut va {
-            *va = va.wrapping_add(self.base);
+        let mut modes = Lanes::ZERO;
+        memory.load_lanes::<u8>(&texels.parts, active, &mut modes.0)?;
+        let plain = u32::from(plain(bytes));
+        let mut odd = 0;
+        for lane in 0..32 {
+            odd |= u32::from(modes.0[lane] != plain) << lane;
         }
-        let mut present = active;
-        if let Some((numbers, mut parts)) = self.layout.parts(level, at) {
-            for part in &mut parts {
-                *part = part.wrapping_add(self.metadata);
-            }
-            let mut modes = Lanes::ZERO;
-            memory.load_lanes::<u8>(&parts, active, &mut modes.0)?;
-            let plain = u32::from(plain(bytes));
-            let mut other = 0;
-            for lane in 0..32 {
-                other |= u32::from(modes.0[lane] != plain) << lane;
-            }
-            if other & active != 0 {
-                let odd = Odd {
-                    lanes: other & active,
-                    modes: &modes,
-                    numbers: &numbers,
-                    layers: at[2],
-                };
-                present &= !self.odd_parts(level, &odd, &mut va, unknown);
-            }
-        }
-        read(memory, bytes, present, &va, raw)
+        let odd = odd & active;
+        let absent = match odd {
+            0 => 0,
+            _ => self.odd_parts(odd, &modes, texels, va, unknown),
+        };
+        read(memory, bytes, active & !absent, va, raw)
     }
 
     /// Finds texels of parts that are not stored as they are. Returns the lanes for which there are none.
-    fn odd_parts(&self, level: usize, odd: &Odd<'_>, va: &mut [u64; 32], unknown: &mut u64) -> u32 {
+    fn odd_parts(
+        &self,
+        odd: u32,
+        modes: &Lanes,
+        texels: &Texels<'_>,
+        va: &mut [u64; 32],
+        unknown: &mut u64,
+    ) -> u32 {
         let bytes = self.format.bytes();
-        let level = &self.layout.levels[level % LEVELS];
+        let level = &self.layout.levels[texels.level % LEVELS];
         let mut absent = 0;
-        for lane in (0..32).filter(|lane| odd.lanes >> lane & 1 != 0) {
-            match mode(odd.modes.0[lane] as u8, bytes) {
+        for lane in (0..32).filter(|lane| odd >> lane & 1 != 0) {
+            match mode(modes.0[lane] as u8, bytes) {
                 Mode::Plain => (),
                 Mode::Solid => {
-                    let number = odd.numbers.0[lane];
-                    let body = self
-                        .layout
-                        .offset_of(level, odd.layers.0[lane], number & !0xff);
+                    let number = texels.numbers.0[lane];
+                    let layer = texels.layers.0[lane];
+                    let body = self.layout.offset_of(level, layer, number & !0xff);
                     va[lane] = self
                         .base
                         .wrapping_add(body)

@@ -396,43 +396,32 @@ impl Layout {
         out
     }
 
-    /// For each lane the number of its sample in the level, and the offset of the byte of metadata that says how the part
-    /// is stored that it is in; none for a level that is not compressed.
+    /// The part of the number of a texel's unit of compression in its level that depends on `x`; the sum of both parts is
+    /// the number.
     #[inline(always)]
-    pub(crate) fn parts(
-        &self,
-        level: usize,
-        [x, y, layer, sample]: [&Lanes; 4],
-    ) -> Option<(Lanes, [u64; 32])> {
-        let level = &self.levels[level % LEVELS];
-        let metadata = level.metadata?;
-        let (mut numbers, mut offsets) = (Lanes::ZERO, [0; 32]);
-        for lane in 0..32 {
-            let (x, y) = (x.0[lane], y.0[lane]);
-            let element = self.column(level, x).wrapping_add(self.row(level, y));
-            let number = self.number(element, sample.0[lane]);
-            let layer = u64::from(layer.0[lane]).wrapping_mul(self.metadata_layer_stride);
-            numbers.0[lane] = number;
-            offsets[lane] = metadata
-                .wrapping_add(layer)
-                .wrapping_add(u64::from(self.unit_number(level, x, y)) * 8)
-                .wrapping_add(u64::from(number >> 5 & 7));
-        }
-        Some((numbers, offsets))
-    }
-
-    /// Number of the unit of compression that a texel is in.
-    #[inline(always)]
-    fn unit_number(&self, level: &Level, x: u32, y: u32) -> u32 {
+    pub(crate) fn unit_column(&self, level: &Level, x: u32) -> u32 {
         // Samples of a pixel lie side by side: two below each other, four in a square.
-        let (x16, y16) = (
-            x << u32::from(self.samples_log2 == 2) >> 4,
-            y << u32::from(self.samples_log2 >= 1) >> 4,
-        );
+        let x16 = x << u32::from(self.samples_log2 == 2) >> 4;
         // Morton order as far as both coordinates have bits; then the longer one goes on alone.
         let minor = (1 << level.metadata_minor) - 1;
-        let major = if level.metadata_wide { x16 } else { y16 };
-        interleave(x16 & minor, y16 & minor).wrapping_add((major & !minor) << level.metadata_minor)
+        let alone = if level.metadata_wide { x16 & !minor } else { 0 };
+        spread(x16 & minor).wrapping_add(alone << level.metadata_minor)
+    }
+
+    /// The part that depends on `y`.
+    #[inline(always)]
+    pub(crate) fn unit_row(&self, level: &Level, y: u32) -> u32 {
+        let y16 = y << u32::from(self.samples_log2 >= 1) >> 4;
+        let minor = (1 << level.metadata_minor) - 1;
+        let alone = if level.metadata_wide { 0 } else { y16 & !minor };
+        (spread(y16 & minor) << 1).wrapping_add(alone << level.metadata_minor)
+    }
+
+    /// Offset of a layer's metadata, in a level that has it.
+    #[inline(always)]
+    pub(crate) fn metadata_of(&self, level: &Level, layer: u32) -> Option<u64> {
+        let layers = u64::from(layer).wrapping_mul(self.metadata_layer_stride);
+        Some(level.metadata?.wrapping_add(layers))
     }
 
     /// Where the compression of a texel is described, in a level that has it.
@@ -445,15 +434,15 @@ impl Layout {
         sample: u32,
     ) -> Option<Compressed> {
         let level = &self.levels[level % LEVELS];
-        let metadata = level.metadata?;
-        let unit = self.unit_number(level, x, y);
+        let metadata = self.metadata_of(level, layer)?;
+        let unit = self
+            .unit_column(level, x)
+            .wrapping_add(self.unit_row(level, y));
         let element = self.column(level, x).wrapping_add(self.row(level, y));
         let index = self.number(element, sample);
         let layers = u64::from(layer);
         Some(Compressed {
-            metadata: metadata
-                .wrapping_add(layers.wrapping_mul(self.metadata_layer_stride))
-                .wrapping_add(u64::from(unit) * 8),
+            metadata: metadata.wrapping_add(u64::from(unit) * 8),
             body: layers
                 .wrapping_mul(self.layer_stride())
                 .wrapping_add(level.offset)

@@ -8,52 +8,75 @@ use super::real::Reals;
 use super::wrap::Axis;
 use super::{Port, Texture, Trouble};
 use crate::exec::Lanes;
+use crate::image::compression::{Texels, part};
 use crate::image::{Image, read};
 use crate::uop::TextureDim;
 
 /// Four texels, row by row, of four channels each.
 pub(super) type Square = [[Lanes; 4]; 4];
 
-/// Offsets of rows and columns that all lanes of one level have in common.
-struct Grid {
+/// What of the texels' addresses depends on rows and columns alone, when all lanes are in one level.
+struct Grid<'a> {
+    level: usize,
+    layers: &'a Lanes,
+    columns: [Lanes; 2],
+    rows: [Lanes; 2],
+    start: [u64; 32],
+    units: Option<Units>,
+}
+
+/// The same of the metadata of a level that is compressed.
+struct Units {
     columns: [Lanes; 2],
     rows: [Lanes; 2],
     start: [u64; 32],
 }
 
-impl Grid {
-    /// None if lanes are in several levels, or in one that is compressed.
+impl<'a> Grid<'a> {
+    /// None if lanes are in several levels.
     #[inline(always)]
     fn new(
         image: &Image,
         lanes: u32,
         level: &Lanes,
         axes: &[Axis; 3],
-        layer: &Lanes,
+        layers: &'a Lanes,
     ) -> Option<Self> {
         let first = level.0[lanes.trailing_zeros() as usize % 32];
         let mut others = 0;
         for lane in 0..32 {
             others |= u32::from(level.0[lane] != first) << lane;
         }
-        let number = first as usize;
-        if others & lanes != 0 || image.compressed(number) {
+        if others & lanes != 0 {
             return None;
         }
+        let number = first as usize;
         let layout = &image.layout;
         let level = &layout.levels[number % layout.levels.len()];
+        let (x, y) = (&axes[0].texels, &axes[1].texels);
         let mut grid = Grid {
-            columns: [Lanes::ZERO; 2],
-            rows: [Lanes::ZERO; 2],
+            level: number,
+            layers,
+            columns: [0, 1].map(|n: usize| x[n].map(|x| layout.column(level, x))),
+            rows: [0, 1].map(|n: usize| y[n].map(|y| layout.row(level, y))),
             start: [0; 32],
+            units: None,
         };
-        for n in 0..2 {
-            grid.columns[n] = axes[0].texels[n].map(|x| layout.column(level, x));
-            grid.rows[n] = axes[1].texels[n].map(|y| layout.row(level, y));
-        }
         for lane in 0..32 {
-            let offset = layout.offset_of(level, layer.0[lane], 0);
+            let offset = layout.offset_of(level, layers.0[lane], 0);
             grid.start[lane] = image.base.wrapping_add(offset);
+        }
+        if level.metadata.is_some() {
+            let mut units = Units {
+                columns: [0, 1].map(|n: usize| x[n].map(|x| layout.unit_column(level, x))),
+                rows: [0, 1].map(|n: usize| y[n].map(|y| layout.unit_row(level, y))),
+                start: [0; 32],
+            };
+            for lane in 0..32 {
+                let offset = layout.metadata_of(level, layers.0[lane]).unwrap_or(0);
+                units.start[lane] = image.metadata.wrapping_add(offset);
+            }
+            grid.units = Some(units);
         }
         Some(grid)
     }
@@ -69,13 +92,31 @@ impl Grid {
     ) -> Result<(), Trouble> {
         let bytes = image.format.bytes();
         let shift = bytes.trailing_zeros();
+        let numbers = self.columns[column].zip(&self.rows[row], |column, row| {
+            image.layout.number(column.wrapping_add(row), 0)
+        });
         let mut va = [0; 32];
         for lane in 0..32 {
-            let element = self.columns[column].0[lane].wrapping_add(self.rows[row].0[lane]);
-            let offset = u64::from(image.layout.number(element, 0)) << shift;
+            let offset = u64::from(numbers.0[lane]) << shift;
             va[lane] = self.start[lane].wrapping_add(offset);
         }
-        read(port.memory, bytes, lanes, &va, raw).map_err(Trouble::Unmapped)
+        let Some(units) = &self.units else {
+            return read(port.memory, bytes, lanes, &va, raw).map_err(Trouble::Unmapped);
+        };
+        let mut texels = Texels {
+            level: self.level,
+            layers: self.layers,
+            numbers,
+            parts: [0; 32],
+        };
+        for lane in 0..32 {
+            let unit = units.columns[column].0[lane].wrapping_add(units.rows[row].0[lane]);
+            let part = part(unit, texels.numbers.0[lane]);
+            texels.parts[lane] = units.start[lane].wrapping_add(part);
+        }
+        image
+            .read_parts(port.memory, port.unknown, lanes, &texels, &mut va, raw)
+            .map_err(Trouble::Unmapped)
     }
 }
 
