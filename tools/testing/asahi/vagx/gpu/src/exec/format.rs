@@ -4,6 +4,7 @@
 
 use super::Lanes;
 use super::half::{from_half, to_half};
+use crate::image::codec::srgb;
 use crate::uop::Format;
 
 /// The value of a component as it arrives in a register of 32 or 16 bits.
@@ -24,7 +25,10 @@ pub(crate) fn unpack(format: Format, wide: bool, component: u32, raw: Lanes) -> 
         Format::U16Norm => float(|x| x as f32 / 65535.0),
         Format::S16Norm => float(|x| f32::from((x as u16 as i16).max(-32767)) / 32767.0),
         Format::Srgba8 if component == 3 => float(|x| x as f32 / 255.0),
-        Format::Srgba8 => float(from_srgb),
+        Format::Srgba8 => {
+            let single = srgb::decode(&raw);
+            if wide { single } else { single.map(to_half) }
+        }
         Format::Rgb10A2 => match component {
             0 => float(|x| (x & 0x3ff) as f32 / 1023.0),
             1 => float(|x| (x >> 10 & 0x3ff) as f32 / 1023.0),
@@ -52,17 +56,6 @@ fn small_float(bits: u32, mantissa: u32) -> f32 {
 fn shared_exponent(word: u32, at: u32) -> f32 {
     let scale = f32::from_bits(((word >> 27) + 127 - 15 - 9) << 23);
     (word >> at & 0x1ff) as f32 * scale
-}
-
-/// The transfer function of sRGB.
-fn from_srgb(value: u32) -> f32 {
-    let value = f64::from(value) / 255.0;
-    let linear = if value <= 0.04045 {
-        value / 12.92
-    } else {
-        ((value + 0.055) / 1.055).powf(2.4)
-    };
-    linear as f32
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ impl Simd {
         };
         let (active, places) = block.places(self.exec, &x, &y);
         let sample = samples.map(|mask| mask.trailing_zeros() % block.samples);
-        let places = places.zip(&sample, |place, sample| place + sample);
+        let places = places.zip(sample, |place, sample| place + sample);
         let (first, low) = (regs.offset as usize / 4, regs.offset % 4 * 8);
         let masks = masks(regs.format, regs.mask);
         let mut words = [Lanes::ZERO; 4];
@@ -148,7 +148,7 @@ impl Simd {
             *word = block.get(first + w, active, &places);
             if low != 0 {
                 let next = block.get(first + w + 1, active, &places);
-                *word = word.zip(&next, |a, b| a >> low | b << (32 - low));
+                *word = word.zip(next, |a, b| a >> low | b << (32 - low));
             }
         }
         let regs = mem_regs(regs);
@@ -175,7 +175,7 @@ impl Simd {
         }
         let samples = self
             .val(uniforms, samples)
-            .zip(&coverage, |samples, coverage| samples & coverage);
+            .zip(coverage, |samples, coverage| samples & coverage);
         let (rtz, offset, from) = (regs.rtz, regs.offset, mem_regs(regs));
         let mut value = [Lanes::ZERO; 4];
         for (n, component) in from.components() {
@@ -362,7 +362,7 @@ impl Simd {
                 *word = block.cells(cells, [rect.x, rect.y], first + w);
                 if low != 0 {
                     let next = block.cells(cells, [rect.x, rect.y], first + w + 1);
-                    *word = word.zip(&next, |a, b| a >> low | b << (32 - low));
+                    *word = word.zip(next, |a, b| a >> low | b << (32 - low));
                 }
             }
             transfer.raw(image, &sample)
@@ -596,7 +596,7 @@ impl Transfer {
         // What is in sRGB stays so: the function was applied when it came here.
         if self.format == Format::Srgba8 {
             for value in &mut value[..3] {
-                *value = value.map(|x| (srgb::encode(x) as f32 / 255.0).to_bits());
+                *value = srgb::encode(value).map(|x| (x as i32 as f32 / 255.0).to_bits());
             }
         }
         let linear = codec::Format {

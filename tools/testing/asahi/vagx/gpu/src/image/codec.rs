@@ -7,7 +7,6 @@
 //! and encoded for 32 lanes at a time. Their raw form is up to four words, the lowest first.
 
 use crate::exec::{Lanes, from_half, to_half};
-use std::sync::LazyLock;
 
 mod float;
 pub(crate) mod srgb;
@@ -183,7 +182,7 @@ impl Format {
             let (shift, mask) = (at % 32, u32::MAX >> (32 - bits));
             let field = word.map(|word| word >> shift & mask);
             out[c] = match self.kind {
-                Kind::Unorm if self.srgb && c < 3 => field.map(srgb::decode),
+                Kind::Unorm if self.srgb && c < 3 => srgb::decode(&field),
                 Kind::Unorm => {
                     let most = mask as f32;
                     field.map(|x| (x as i32 as f32 / most).to_bits())
@@ -231,7 +230,7 @@ impl Format {
             let mask = u32::MAX >> (32 - bits);
             let value = &value[c];
             let field = match self.kind {
-                Kind::Unorm if self.srgb && c < 3 => value.map(srgb::encode),
+                Kind::Unorm if self.srgb && c < 3 => srgb::encode(value),
                 Kind::Unorm => value.map(|x| to_unorm(x, mask)),
                 Kind::Snorm => value.map(|x| to_snorm(x, mask >> 1)),
                 Kind::Uint | Kind::Sint => *value,
@@ -256,7 +255,8 @@ impl Format {
 #[inline(always)]
 pub(crate) fn to_unorm(x: u32, most: u32) -> u32 {
     // What is not a number becomes zero.
-    let x = f32::from_bits(x).max(0.0).min(1.0);
+    let x = f32::from_bits(x);
+    let x = if x > 0.0 { x.min(1.0) } else { 0.0 };
     // The sum's lowest bit stands for one, so that the addition rounds.
     (x * most as f32 + 8_388_608.0).to_bits() & 0x7f_ffff
 }
@@ -265,11 +265,7 @@ pub(crate) fn to_unorm(x: u32, most: u32) -> u32 {
 #[inline(always)]
 pub(crate) fn to_snorm(x: u32, most: u32) -> u32 {
     let x = f32::from_bits(x);
-    let x = if x.is_nan() {
-        0.0
-    } else {
-        x.max(-1.0).min(1.0)
-    };
+    let x = if x.is_nan() { 0.0 } else { x.clamp(-1.0, 1.0) };
     (x * most as f32 + 12_582_912.0)
         .to_bits()
         .wrapping_sub(0x4b40_0000)

@@ -67,7 +67,10 @@ pub(super) fn from_shared(word: u32, at: u32) -> u32 {
 #[inline(always)]
 pub(super) fn to_shared(rgb: [u32; 3]) -> u32 {
     // 65408 is the largest number: 511 / 512 * 2^16.
-    let rgb = rgb.map(|x| f32::from_bits(x).max(0.0).min(65408.0));
+    let rgb = rgb.map(|x| {
+        let x = f32::from_bits(x);
+        if x > 0.0 { x.min(65408.0) } else { 0.0 }
+    });
     let largest = rgb[0].max(rgb[1]).max(rgb[2]);
     let exponent = (largest.to_bits() >> 23).max(127 - 16) - (127 - 16);
     let quantum = |exponent: u32| f32::from_bits((127 + 24 - exponent) << 23);

@@ -2,7 +2,8 @@
 
 //! The transfer function of sRGB for 8-bit channels.
 
-use super::LazyLock;
+use crate::exec::Lanes;
+use std::sync::LazyLock;
 
 /// The function towards linear light.
 fn linear(value: f64) -> f64 {
@@ -20,16 +21,16 @@ struct Tables {
     linear: [u32; 256],
     /// For each value the least number that is above it: where the next begins.
     end: [f32; 256],
-    /// For each step the value of its beginning.
-    start: [u8; STEPS + 1],
+    /// For each step the value of its beginning. One more for the number one, rounded up so that a mask bounds it.
+    start: [u32; 2 * STEPS],
 }
 
-static TABLES: LazyLock<Tables> = LazyLock::new(|| {
-    let mut tables = Tables {
+static TABLES: LazyLock<Box<Tables>> = LazyLock::new(|| {
+    let mut tables = Box::new(Tables {
         linear: [0; 256],
         end: [f32::INFINITY; 256],
-        start: [0; STEPS + 1],
-    };
+        start: [0; 2 * STEPS],
+    });
     for value in 0..256 {
         tables.linear[value] = (linear(value as f64 / 255.0) as f32).to_bits();
         if value < 255 {
@@ -41,23 +42,28 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
         while step as f32 / STEPS as f32 >= tables.end[value] {
             value += 1;
         }
-        tables.start[step] = value as u8;
+        tables.start[step] = value as u32;
     }
     tables
 });
 
-/// The linear value of 8 bits, in single precision.
+/// The linear values of 8 bits, in single precision.
 #[inline(always)]
-pub(crate) fn decode(value: u32) -> u32 {
-    TABLES.linear[value as usize % 256]
+pub(crate) fn decode(values: &Lanes) -> Lanes {
+    let linear = &TABLES.linear;
+    values.map(|value| linear[value as usize & 255])
 }
 
 /// The nearest of the 256 values.
 #[inline(always)]
-pub(crate) fn encode(x: u32) -> u32 {
-    let x = f32::from_bits(x).max(0.0).min(1.0);
-    let tables = &*TABLES;
-    let value = tables.start[(x * STEPS as f32) as usize % (STEPS + 1)];
-    // A step is no more than 0.81 of the smallest distance between values, so that at most one begins in it.
-    u32::from(value) + u32::from(x >= tables.end[usize::from(value)])
+pub(crate) fn encode(values: &Lanes) -> Lanes {
+    let (start, end) = (&TABLES.start, &TABLES.end);
+    values.map(|x| {
+        // What is not a number becomes zero.
+        let x = f32::from_bits(x);
+        let x = if x > 0.0 { x.min(1.0) } else { 0.0 };
+        let value = start[(x * STEPS as f32) as i32 as usize & (2 * STEPS - 1)];
+        // A step is no more than 0.81 of the smallest distance between values, so that at most one begins in it.
+        value + u32::from(x >= end[value as usize & 255])
+    })
 }
