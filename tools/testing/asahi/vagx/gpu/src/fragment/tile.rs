@@ -244,7 +244,7 @@ impl<'a> Worker<'a> {
             ..
         } = &mut self.context;
         if let Some(group) = fragment {
-            (frame.zls).store(memory, &mut stats.unknown_texels, &area, &mut group.zs)?;
+            (frame.zls).store(memory, &mut stats.unknown_texels, &area, &group.zs)?;
         }
         Ok(())
     }

@@ -94,7 +94,7 @@ impl Zls {
         memory: &mut Memory<'_>,
         unknown: &mut u64,
         area: &Area,
-        zs: &mut DepthStencil,
+        zs: &DepthStencil,
     ) -> Result<(), JobError> {
         let Area {
             corner,
@@ -105,10 +105,9 @@ impl Zls {
             let Some(image) = image else { continue };
             let get = |x: u32, y: u32, sample: u32| {
                 let (x, y) = ((x - corner[0]) as usize, (y - corner[1]) as usize);
-                let (depth, stencil) = zs.sample(x, y, sample as usize);
                 match kind {
-                    0 => depth.to_bits(),
-                    _ => (*stencil).into(),
+                    0 => zs.depths(x, y, sample as usize),
+                    _ => zs.stencils(x, y, sample as usize),
                 }
             };
             (image.store(memory, unknown, corner, size, layer, get))

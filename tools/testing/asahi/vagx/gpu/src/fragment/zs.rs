@@ -48,6 +48,16 @@ impl DepthStencil {
         (&mut self.depth[index], &mut self.stencil[index])
     }
 
+    /// The depths of a block as bits.
+    pub(super) fn depths(&self, x: usize, y: usize, sample: usize) -> [u32; PIXELS] {
+        self.depth[self.index(x, y, sample)].map(f32::to_bits)
+    }
+
+    /// The stencil values of a block.
+    pub(super) fn stencils(&self, x: usize, y: usize, sample: usize) -> [u32; PIXELS] {
+        self.stencil[self.index(x, y, sample)].map(u32::from)
+    }
+
     pub(super) fn sample(&mut self, x: usize, y: usize, sample: usize) -> (&mut f32, &mut u8) {
         let pixel = y % 8 * 8 + x % 8;
         let (depth, stencil) = self.block(x, y, sample);

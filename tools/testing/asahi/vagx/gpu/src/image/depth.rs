@@ -5,7 +5,7 @@
 
 use super::codec::{Channels, Format, Kind};
 use super::layout::{Layout, Shape, Tiling};
-use super::rect::Rect;
+use super::rect::{Order, Rect};
 use super::{Channel, Dimension, Image};
 use crate::exec::Lanes;
 use crate::memory::Memory;
@@ -131,7 +131,8 @@ impl DepthImage {
         })
     }
 
-    /// The counterpart: stores what `get` gives. It may be asked for pixels of the tile that the image does not have.
+    /// The counterpart: stores what `block` gives of a sample of 8 x 8 pixels, row after row; it is asked by the pixel of
+    /// the image in the upper left corner, which must be on a multiple of eight as the tile's own corner is.
     pub(crate) fn store(
         &self,
         memory: &mut Memory<'_>,
@@ -139,16 +140,38 @@ impl DepthImage {
         corner: [u32; 2],
         size: [u32; 2],
         layer: u32,
-        mut get: impl FnMut(u32, u32, u32) -> u32,
+        mut block: impl FnMut(u32, u32, u32) -> [u32; 64],
     ) -> Result<(), u64> {
         let rect = Self::rect(corner, size, layer);
         let end = [0, 1].map(|i| corner[i].saturating_add(size[i]));
+        let samples = self.0.samples;
+        // Pixels of the tile that the image does not have may be asked for; what is beyond the tile has nothing.
+        let mut get = |x: u32, y: u32, sample: u32| match x < end[0] && y < end[1] {
+            true => block(x & !7, y & !7, sample),
+            false => [0; 64],
+        };
         self.0.write_rect(memory, unknown, &rect, |cells| {
             let mut values = [Lanes::ZERO; 4];
-            for lane in (0..32).filter(|lane| cells.active >> lane & 1 != 0) {
-                let (x, y, sample) = cells.place(self.0.samples, lane as u32);
-                let inside = x < end[0] && y < end[1];
-                values[0].0[lane] = if inside { get(x, y, sample) } else { 0 };
+            let lanes = &mut values[0].0;
+            match cells.order {
+                Order::Row { sample } => {
+                    for (index, lanes) in lanes.chunks_exact_mut(8).enumerate() {
+                        let x = cells.x.wrapping_add(8 * index as u32);
+                        let from = get(x, cells.y, sample);
+                        for (column, lane) in lanes.iter_mut().enumerate() {
+                            *lane = from[8 * (cells.y as usize & 7) + column];
+                        }
+                    }
+                }
+                Order::Morton { .. } => {
+                    for sample in 0..samples {
+                        let from = get(cells.x, cells.y, sample);
+                        for lane in (sample..32).step_by(samples as usize) {
+                            let (x, y, _) = cells.place(samples, lane);
+                            lanes[lane as usize] = from[(8 * (y & 7) + (x & 7)) as usize];
+                        }
+                    }
+                }
             }
             self.0.format.encode(&values, false)
         })
@@ -198,7 +221,11 @@ mod tests {
                 let at = |x, y, sample| (x, y, sample) == (18, 33, 1);
                 let (corner, size) = ([0, 32], [32, 32]);
                 let stored = image.store(&mut memory, &mut unknown, corner, size, 1, |x, y, s| {
-                    if at(x, y, s) { one } else { 0 }
+                    let mut block = [0; 64];
+                    if (x, y, s) == (16, 32, 1) {
+                        block[10] = one;
+                    }
+                    block
                 });
                 assert_eq!(stored, Ok(()));
                 let mut count = 0;
