@@ -40,8 +40,6 @@ pub(crate) struct Image {
     pub(crate) base: u64,
     /// Of lossless compression.
     pub(crate) metadata: u64,
-    /// Software's own: texels of a buffer, which has no size that hardware knows.
-    pub(crate) extra: u64,
 }
 
 impl Image {
@@ -106,16 +104,6 @@ impl Image {
             }
         }
         Ok(raw)
-    }
-
-    /// The components of decoded texels, by the swizzle of a texture.
-    #[inline(always)]
-    pub(crate) fn swizzled(&self, texels: &[Lanes; 4]) -> [Lanes; 4] {
-        self.swizzle.map(|channel| match channel {
-            Channel::Stored(c) => texels[usize::from(c) % 4],
-            Channel::One => Lanes::splat(self.format.one()),
-            Channel::Zero => Lanes::ZERO,
-        })
     }
 
     /// Writes raw texels of the lanes in `active`, whose coordinates are inside of the image. The error is the address

@@ -15,7 +15,6 @@ mod exec;
 mod fragment;
 pub mod geometry;
 mod group;
-#[expect(dead_code)]
 mod image;
 pub mod isa;
 mod launch;

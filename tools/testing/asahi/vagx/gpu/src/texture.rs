@@ -129,6 +129,10 @@ pub(crate) fn perform(
     if wants != (is_cube, is_3d) {
         return Err(Trouble::Unknown("texture of another dimension"));
     }
+    // What is outside may be fetched all the same.
+    if action == Action::Sample && !texture.image.format.exists() {
+        return Err(Trouble::Unknown("texels of three words"));
+    }
     match action {
         Action::Fetch if is_cube => Err(Trouble::Unknown("texels of a cube by number")),
         Action::Fetch => fetch::fetch(texture, port, request, out),

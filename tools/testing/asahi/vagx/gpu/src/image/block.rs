@@ -18,8 +18,6 @@ pub(crate) struct Imageblock {
     pub(crate) height: u32,
     /// 1, 2 or 4.
     pub(crate) samples: u32,
-    /// Words of a sample.
-    words: usize,
     /// Samples of all pixels: a power of two.
     count: usize,
     data: Vec<u32>,
@@ -41,7 +39,6 @@ impl Imageblock {
             width,
             height,
             samples,
-            words,
             count,
             data: vec![0; count * words],
             ..Imageblock::default()
@@ -232,7 +229,7 @@ mod tests {
     fn state_word() {
         let block = Imageblock::shared(0x4d | 1 << 8 | 0x3f << 10 | 1 << 16 | 2 << 20).unwrap();
         assert_eq!((block.width, block.height), (32, 16));
-        assert_eq!((block.samples, block.words), (2, 4));
+        assert_eq!((block.samples, block.data.len() / block.count), (2, 4));
         assert!(Imageblock::shared(0x4d | 0x24 << 10).is_none());
     }
 }

@@ -31,6 +31,10 @@ pub(crate) enum Channels {
     R32G32,
     R16G16B16A16,
     R32G32B32A32,
+    /// Three words. Hardware does not have it: Mesa marks texture buffers with it whose texels its programs load by
+    /// themselves, and has hardware read only what is outside and therefore zero
+    /// (`src/asahi/compiler/agx_nir_lower_texture.c`).
+    R32G32B32,
 }
 
 /// What the bits of channels are.
@@ -72,6 +76,7 @@ impl Channels {
             Channels::R32G32 => [32, 32, 0, 0],
             Channels::R16G16B16A16 => [16, 16, 16, 16],
             Channels::R32G32B32A32 => [32, 32, 32, 32],
+            Channels::R32G32B32 => [32, 32, 32, 0],
         }
     }
 
@@ -85,7 +90,7 @@ impl Channels {
             | Channels::R4G4B4A4
             | Channels::R5G5B5A1 => 2,
             Channels::R32G32 | Channels::R16G16B16A16 => 8,
-            Channels::R32G32B32A32 => 16,
+            Channels::R32G32B32A32 | Channels::R32G32B32 => 16,
             _ => 4,
         }
     }
@@ -114,6 +119,7 @@ impl Format {
             0x28 => Channels::R8G8B8A8,
             0x31 => Channels::R32G32,
             0x32 => Channels::R16G16B16A16,
+            0x36 => Channels::R32G32B32,
             0x38 => Channels::R32G32B32A32,
             0x50..=0x7b => return Err("block-compressed format"),
             _ => return Err("unknown channels of a format"),
@@ -149,6 +155,11 @@ impl Format {
     /// Whether values are integers.
     pub(crate) fn is_integer(&self) -> bool {
         matches!(self.kind, Kind::Uint | Kind::Sint)
+    }
+
+    /// Whether there is hardware that reads and writes texels.
+    pub(crate) fn exists(&self) -> bool {
+        self.channels != Channels::R32G32B32
     }
 
     /// Bytes of a texel.

@@ -95,7 +95,6 @@ impl DepthImage {
             layout,
             base: buffer.base,
             metadata,
-            extra: 0,
         })
     }
 

@@ -136,7 +136,6 @@ impl Common {
             layout,
             base,
             metadata: bits.0[2] << 4,
-            extra: bits.0[2],
         }
     }
 }
@@ -224,6 +223,9 @@ impl Image {
         )?;
         let linear = matches!(tiling, Tiling::Linear { .. });
         let (dim, format) = common(&bits, bits.flag(125))?;
+        if !format.exists() {
+            return Err("write to texels of three words");
+        }
         if bits.get(60, 2) != 0 {
             return Err("sparse image");
         }

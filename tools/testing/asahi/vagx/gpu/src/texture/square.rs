@@ -238,6 +238,9 @@ impl Port<'_, '_> {
         level: &Lanes,
         at: [&Lanes; 4],
     ) -> Result<[Lanes; 4], Trouble> {
+        if lanes != 0 && !texture.image.format.exists() {
+            return Err(Trouble::Unknown("texels of three words"));
+        }
         texture
             .image
             .fetch(self.memory, self.unknown, lanes, level, at)

@@ -201,6 +201,7 @@ fn srgb_rounds_to_the_nearest() {
 fn refuses() {
     assert!(Format::new(0x74, 0, false).is_err());
     assert!(Format::new(0x33, 0, false).is_err());
+    assert!(!Format::new(0x36, 4, false).unwrap().exists());
     assert!(Format::new(0x28, 4, false).is_err());
     assert!(Format::new(0x28, 5, false).is_err());
     assert!(Format::new(0x38, 0, false).is_err());
