@@ -65,7 +65,9 @@ impl Syncobj {
         *self.payload() = fences.map(Payload::Fence);
     }
 
-    /// Adds a point to the timeline. One that is not behind the last takes the last's place.
+    /// Adds a point to the timeline. One that is not behind the last makes the timeline one of its own: whoever asks for
+    /// any point from then on waits for this one, too. Mesa's Vulkan driver has its first submission signal a point
+    /// that it has signalled itself before.
     pub fn add(&self, point: u64, fences: Fences) {
         let mut payload = self.payload();
         let mut chain = match payload.take() {
@@ -78,8 +80,16 @@ impl Syncobj {
             None => Chain::default(),
         };
         chain.forget();
-        let point = point.max(chain.last());
-        chain.points.push_back((point, fences));
+        if point > chain.last() {
+            chain.points.push_back((point, fences));
+        } else {
+            let mut all = chain.up_to(0);
+            all.extend(&fences);
+            chain = Chain {
+                done: 0,
+                points: VecDeque::from([(chain.last(), all)]),
+            };
+        }
         *payload = Some(Payload::Timeline(chain));
     }
 
@@ -166,11 +176,16 @@ mod tests {
         hub.signal(&first, 1);
         assert!(object.find(3).unwrap().signalled() && object.find(9).unwrap().signalled());
         assert_eq!(object.query(false), 9);
-        // What is not behind the last is not before it either.
-        let (_third, three) = pending();
-        object.add(2, three);
-        assert!(!object.find(0).unwrap().signalled());
+        // One that is not behind the last.
+        let (third, three) = pending();
+        object.add(9, three);
+        for point in [0, 1, 9] {
+            assert!(!object.find(point).unwrap().signalled());
+        }
+        assert_eq!((object.query(false), object.query(true)), (0, 9));
+        hub.signal(&third, 1);
         assert!(object.find(9).unwrap().signalled());
+        assert_eq!(object.query(false), 9);
     }
 
     #[test]
