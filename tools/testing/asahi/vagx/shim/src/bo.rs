@@ -8,6 +8,7 @@
 use libc::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Once;
 
 /// What the files are called, which is how one of another process is known.
 const NAME: &std::ffi::CStr = c"agx-bo";
@@ -38,6 +39,8 @@ impl Bo {
         }
         // SAFETY: A new descriptor that nobody else owns.
         let file = unsafe { OwnedFd::from_raw_fd(fd) };
+        let file = aside(file);
+        let fd = file.as_raw_fd();
         // SAFETY: A descriptor of ours.
         if unsafe { libc::ftruncate(fd, size as libc::off_t) } != 0 {
             return Err(libc::ENOMEM);
@@ -56,9 +59,9 @@ impl Bo {
             return Err(libc::EMFILE);
         }
         // SAFETY: A new descriptor that nobody else owns.
-        let file = unsafe { OwnedFd::from_raw_fd(copy) };
+        let file = aside(unsafe { OwnedFd::from_raw_fd(copy) });
         // SAFETY: A descriptor of ours.
-        let size = unsafe { libc::lseek(copy, 0, libc::SEEK_END) };
+        let size = unsafe { libc::lseek(file.as_raw_fd(), 0, libc::SEEK_END) };
         if size <= 0 {
             return Err(libc::EINVAL);
         }
@@ -129,6 +132,31 @@ impl Bo {
             .ok()
             .filter(|fd| *fd >= 0)
             .ok_or(libc::EMFILE)
+    }
+}
+
+/// Moves a descriptor out of the way of the client's own, which it may use with select(2). There is one for each
+/// object, so that the process's limit is raised, too.
+fn aside(file: OwnedFd) -> OwnedFd {
+    const LOWEST: c_int = 1024;
+    const MANY: libc::rlim_t = 1 << 17;
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: The structure is valid for both calls.
+        unsafe {
+            let mut limit: libc::rlimit = std::mem::zeroed();
+            libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+            if limit.rlim_cur < MANY {
+                limit.rlim_cur = MANY.min(limit.rlim_max);
+                libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+            }
+        }
+    });
+    // SAFETY: A descriptor of ours; the result is checked.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, LOWEST) } {
+        // SAFETY: A new descriptor that nobody else owns.
+        fd @ 0.. => unsafe { OwnedFd::from_raw_fd(fd) },
+        _ => file,
     }
 }
 
