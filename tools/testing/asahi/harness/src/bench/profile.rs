@@ -80,15 +80,16 @@ fn of_library(file: &str) -> &'static str {
         .unwrap_or("the program and all else")
 }
 
-/// What a process of the program left behind.
+/// What a process of the program left behind: seconds that passed, seconds of CPUs, and what these were seen to do.
 struct Process {
     passed: f64,
+    busy: f64,
     looks: Vec<(String, String, u64)>,
 }
 
 fn parse(text: &str) -> Option<Process> {
     let mut lines = text.lines();
-    let (passed, _) = lines.next()?.split_once(' ')?;
+    let (passed, busy) = lines.next()?.split_once(' ')?;
     let look = |line: &str| {
         let (at, rest) = line.split_once(' ')?;
         let (file, count) = rest.rsplit_once(' ')?;
@@ -96,6 +97,7 @@ fn parse(text: &str) -> Option<Process> {
     };
     Some(Process {
         passed: passed.parse::<f64>().ok()? / 1e9,
+        busy: busy.parse::<f64>().ok()? / 1e9,
         looks: lines.filter_map(look).collect(),
     })
 }
@@ -125,7 +127,7 @@ fn sources(shim: &Path, addresses: &[&str]) -> Result<Vec<Option<&'static str>>>
     Ok(found)
 }
 
-/// What share of the time of all cores went where. The program that ran longest is meant: a compositor beside it
+/// What share of the time of all cores went where. The process that was busiest is meant: a compositor beside it
 /// counts as one part.
 pub fn parts(dir: &Path, shim: &Path) -> Result<Vec<Part>> {
     let mut processes = Vec::new();
@@ -133,9 +135,7 @@ pub fn parts(dir: &Path, shim: &Path) -> Result<Vec<Part>> {
         let text = fs::read_to_string(item?.path())?;
         processes.extend(parse(&text));
     }
-    let looks = |process: &Process| process.looks.iter().map(|look| look.2).sum::<u64>();
-    processes.sort_by_key(|process| std::cmp::Reverse(looks(process)));
-    let mut rest = processes.split_off(1.min(processes.len()));
+    processes.sort_by(|a, b| a.busy.total_cmp(&b.busy));
     let Some(main) = processes.pop() else {
         return Ok(Vec::new());
     };
@@ -145,29 +145,32 @@ pub fn parts(dir: &Path, shim: &Path) -> Result<Vec<Part>> {
     let mut parts = BTreeMap::<&str, u64>::new();
     for look in &main.looks {
         let source = of_shim(&look).then(|| known.next().flatten()).flatten();
-        *parts
-            .entry(source.unwrap_or_else(|| of_library(&look.1)))
-            .or_default() += look.2;
-    }
-    let beside: u64 = rest.drain(..).map(|process| looks(&process)).sum();
-    if beside != 0 {
-        parts.insert("other processes, such as the compositor", beside);
+        let part = source.unwrap_or_else(|| of_library(&look.1));
+        *parts.entry(part).or_default() += look.2;
     }
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get()) as f64;
-    // One look each millisecond of a CPU.
-    let whole = main.passed * cores * 1000.0;
-    let seen: u64 = parts.values().sum();
+    let whole = (main.passed * cores).max(1e-9);
+    // The timer comes as often as the kernel can, so that a look stands for the time that was between two.
+    let looks = parts.values().sum::<u64>().max(1) as f64;
     let mut out: Vec<Part> = parts
         .into_iter()
         .map(|(name, count)| Part {
             name: name.to_owned(),
-            share: count as f64 / whole.max(1.0),
+            share: count as f64 / looks * main.busy / whole,
         })
         .collect();
+    let beside: f64 = processes.iter().map(|process| process.busy).sum();
+    if beside != 0.0 {
+        out.push(Part {
+            name: "other processes, such as the compositor".to_owned(),
+            share: beside / whole,
+        });
+    }
     out.sort_by(|a, b| b.share.total_cmp(&a.share));
+    let seen: f64 = out.iter().map(|part| part.share).sum();
     out.push(Part {
         name: "idle, or taken by others".to_owned(),
-        share: (1.0 - seen as f64 / whole.max(1.0)).max(0.0),
+        share: (1.0 - seen).max(0.0),
     });
     Ok(out)
 }
@@ -187,7 +190,8 @@ mod tests {
         assert_eq!(of("/x/vagx/gpu/src/exec/mem.rs:3"), "memory of shaders");
         assert_eq!(of("/rustc/core/src/num.rs:3"), "nothing");
         assert_eq!(of_library("/usr/lib/libgallium-26.1.6.so"), "Mesa");
-        let process = parse("2000000000 9\n0x10 /a/b.so 3\nbad\n").unwrap();
-        assert_eq!((process.passed, process.looks.len()), (2.0, 1));
+        let process = parse("2000000000 1000000000\n0x10 /a/b.so 3\nbad\n").unwrap();
+        assert_eq!((process.passed, process.busy), (2.0, 1.0));
+        assert_eq!(process.looks.len(), 1);
     }
 }
