@@ -97,6 +97,7 @@ pub struct Programs {
     /// A folder with `libframes.so`, also by the name of the library that it stands for.
     frames: PathBuf,
     scene: PathBuf,
+    kernels: PathBuf,
 }
 
 impl Programs {
@@ -112,6 +113,8 @@ impl Programs {
                 "asahi-frames",
                 "-p",
                 "asahi-scene",
+                "-p",
+                "asahi-kernels",
             ]);
             proc::run_logged(cargo, &log, "the build of what draws here")
         })?;
@@ -124,6 +127,7 @@ impl Programs {
         Ok(Programs {
             frames,
             scene: release.join("scene"),
+            kernels: release.join("kernels"),
         })
     }
 }
@@ -239,6 +243,23 @@ fn one(to: &Path, name: &str, model: &Path, software: &Path) -> Result<Compared>
     Ok(compared)
 }
 
+/// Compares what OpenCL kernels make of the same words: all of it is to be the same.
+pub fn kernels(host: &Host, programs: &Programs) -> Result<()> {
+    let program = programs.kernels.display().to_string();
+    let model = proc::output(host.command(&program), "kernels on the model")?;
+    let software = proc::output(host.software(&program), "kernels with pocl")?;
+    let differ: Vec<&str> = model
+        .lines()
+        .zip(software.lines())
+        .filter(|(a, b)| a != b)
+        .filter_map(|(a, _)| a.split(' ').next())
+        .collect();
+    if model.lines().count() != software.lines().count() || !differ.is_empty() {
+        bail!("pocl has other results of {}", differ.join(", "));
+    }
+    Ok(())
+}
+
 pub fn run(ctx: &Context) -> Result<u8> {
     let mut progress = verbs::progress(ctx);
     let host = Host::make(ctx, &mut progress, false)?;
@@ -246,6 +267,18 @@ pub fn run(ctx: &Context) -> Result<u8> {
     let names: Vec<&str> = ctx.params.test.iter().map(String::as_str).collect();
     let mut all = Vec::new();
     let mut bad = 0;
+    if names.is_empty() || names.iter().any(|name| "kernels".starts_with(name)) {
+        match kernels(&host, &programs) {
+            Ok(()) => println!("ok   kernels: the same as with pocl"),
+            Err(error) => {
+                bad += 1;
+                println!("FAIL kernels: {error:#}");
+            }
+        }
+        if names == ["kernels"] {
+            return Ok(u8::from(bad != 0));
+        }
+    }
     compare(ctx, &host, &programs, &names, |name, result| match result {
         Ok(compared) => {
             let mark = if compared.difference.small() {

@@ -187,6 +187,7 @@ fn shim_tests(ctx: &Context, progress: &mut Progress, tally: &mut Tally) {
         Ok(made) => made,
         Err(error) => return tally.add("shim: set up", Err(error)),
     };
+    tally.add("shim: OpenCL kernels", compare::kernels(&host, &programs));
     let result = compare::compare(
         ctx,
         &host,
