@@ -162,8 +162,10 @@ mod tests {
                     return Err(fault.clone());
                 }
                 // Others wait until they are told.
-                while item > 5 {
-                    stop.ask()?;
+                if item > 5 {
+                    loop {
+                        stop.ask()?;
+                    }
                 }
                 Ok(())
             },

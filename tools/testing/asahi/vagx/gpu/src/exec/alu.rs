@@ -209,23 +209,26 @@ impl Simd {
                 let not = mask(invert);
                 let [ra, rb] = &mut room();
                 let (a, b) = (self.flt_at(uniforms, a, ra), self.flt_at(uniforms, b, rb));
-                let with = |f: fn(f32, f32) -> bool| {
-                    a.zip(b, |a, b| {
-                        mask(f(f32::from_bits(a), f32::from_bits(b))) ^ not
-                    })
-                };
                 match test {
-                    Test::Equal => with(|a, b| a == b),
-                    Test::Less => with(|a, b| a < b),
-                    Test::Greater => with(|a, b| a > b),
-                    Test::LessEqual => with(|a, b| a <= b),
-                    Test::GreaterEqual => with(|a, b| a >= b),
-                    Test::LessOrNan => with(|a, b| (a < b) | b.is_nan()),
-                    Test::GreaterOrNan => with(|a, b| (a > b) | b.is_nan()),
+                    Test::Equal => test_each(a, b, not, |a, b| a == b),
+                    Test::Less => test_each(a, b, not, |a, b| a < b),
+                    Test::Greater => test_each(a, b, not, |a, b| a > b),
+                    Test::LessEqual => test_each(a, b, not, |a, b| a <= b),
+                    Test::GreaterEqual => test_each(a, b, not, |a, b| a >= b),
+                    Test::LessOrNan => test_each(a, b, not, |a, b| (a < b) | b.is_nan()),
+                    Test::GreaterOrNan => test_each(a, b, not, |a, b| (a > b) | b.is_nan()),
                 }
             }
         }
     }
+}
+
+/// All ones in the lanes for which a test holds, or does not, as `not` says.
+#[inline(always)]
+fn test_each(a: &Lanes, b: &Lanes, not: u32, f: impl Fn(f32, f32) -> bool) -> Lanes {
+    a.zip(b, |a, b| {
+        mask(f(f32::from_bits(a), f32::from_bits(b))) ^ not
+    })
 }
 
 #[inline(always)]

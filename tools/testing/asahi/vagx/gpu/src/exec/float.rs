@@ -153,6 +153,12 @@ fn modified(bits: u32, flt: Flt) -> u32 {
     (bits & keep) ^ flip
 }
 
+/// A function of each lane. It has to be one that the compiler knows here, not a pointer, to become vector instructions.
+#[inline(always)]
+fn each(a: &Lanes, f: impl Fn(f32) -> f32) -> Lanes {
+    a.map(|a| finish(f(f32::from_bits(a))))
+}
+
 impl Simd {
     /// A floating-point source as singles: halves widened exactly, subnormal singles flushed. In place if nothing has to
     /// be done, else in `room`.
@@ -241,18 +247,17 @@ impl Simd {
     ) {
         let [room] = &mut room();
         let a = self.flt_at(uniforms, a, room);
-        let with = |f: fn(f32) -> f32| a.map(|a| finish(f(f32::from_bits(a))));
         let out = match op {
-            FltUnary::Floor => with(f32::floor),
-            FltUnary::Ceil => with(f32::ceil),
-            FltUnary::Trunc => with(f32::trunc),
-            FltUnary::Rint => with(f32::round_ties_even),
-            FltUnary::Rcp => a.map(|a| finish(1.0 / f32::from_bits(a))),
+            FltUnary::Floor => each(a, |a| a.floor()),
+            FltUnary::Ceil => each(a, |a| a.ceil()),
+            FltUnary::Trunc => each(a, |a| a.trunc()),
+            FltUnary::Rint => each(a, |a| a.round_ties_even()),
+            FltUnary::Rcp => each(a, |a| 1.0 / a),
             FltUnary::Rsqrt => transcendental::rsqrt(a),
             FltUnary::RsqrtSpecial => transcendental::rsqrt_special(a),
             FltUnary::Log2 => transcendental::log2(a),
             FltUnary::Exp2 => transcendental::exp2(a),
-            FltUnary::SinFold => with(sin_fold),
+            FltUnary::SinFold => each(a, sin_fold),
             FltUnary::Sinc => transcendental::sinc(a),
             FltUnary::Dfdx => differences(a, [1, 1, 3, 3], [0, 0, 2, 2]),
             FltUnary::Dfdy => differences(a, [2, 3, 2, 3], [0, 1, 0, 1]),
