@@ -32,7 +32,7 @@ const SEED: u64 = 1;
 /// What makes piglit take the rest of a line of its lists for a comment.
 const COMMENT: char = '#';
 /// Seconds that one test may take. A guest without KVM is some twenty times slower.
-const LIMIT: [(Place, u64); 2] = [(Place::Shim, 60), (Place::Vm, 600)];
+const LIMIT: [(Place, u64); 2] = [(Place::Shim, 120), (Place::Vm, 600)];
 
 pub fn run(ctx: &Context) -> Result<u8> {
     let params = &ctx.params;
@@ -77,7 +77,7 @@ pub fn run(ctx: &Context) -> Result<u8> {
     let dir = folder(ctx, profile, &names);
     let default = LIMIT.iter().find(|(p, _)| *p == place);
     let limit = params.timeout.unwrap_or(Duration::from_secs(
-        default.map_or(60, |(_, seconds)| *seconds),
+        default.map_or(120, |(_, seconds)| *seconds),
     ));
     let runner = Runner {
         profile,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The list of known failures: what a test comes to and its name in a line, under the reason why.
+//! The list of known failures: what a test comes to and its name in a line, under the reason why. What
+//! the model cannot do yet is told by what it says instead, in a line that begins with `said`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,9 +22,16 @@ pub struct Known {
     pub reason: String,
 }
 
-/// Known failures by name.
+/// Known failures.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Baseline(BTreeMap<String, Known>);
+pub struct Baseline {
+    names: BTreeMap<String, Known>,
+    /// Parts of the model's complaints, each with its reason.
+    said: Vec<(String, String)>,
+}
+
+/// Begins a line with a part of a complaint.
+const SAID: &str = "said";
 
 /// The list of a profile and place, or the one that a person named.
 pub fn path(ctx: &Context, profile: &str) -> PathBuf {
@@ -44,7 +52,7 @@ impl Baseline {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let mut known = BTreeMap::new();
+        let mut list = Self::default();
         let mut reason = None;
         for (at, line) in text.lines().enumerate() {
             let line = line.trim_end();
@@ -58,19 +66,35 @@ impl Baseline {
             let (Some((verdict, name)), Some(reason)) = (line.split_once(' '), &reason) else {
                 bail!("line {}: `result name` under a [reason] is wanted", at + 1);
             };
+            if verdict == SAID {
+                list.said.push((name.to_owned(), reason.clone()));
+                continue;
+            }
             let entry = Known {
                 verdict: verdict.to_owned(),
                 reason: reason.clone(),
             };
-            if known.insert(name.to_owned(), entry).is_some() {
+            if list.names.insert(name.to_owned(), entry).is_some() {
                 bail!("line {}: {name} stands there twice", at + 1);
             }
         }
-        Ok(Self(known))
+        Ok(list)
     }
 
+    /// Whether a test is in the list.
     pub fn get(&self, name: &str) -> Option<&Known> {
-        self.0.get(name)
+        self.names.get(name)
+    }
+
+    /// The reason why a test came to a result other than pass and skip, if that is known.
+    pub fn reason(&self, name: &str, verdict: &str, complaint: Option<&str>) -> Option<&str> {
+        let by_name = self.get(name).filter(|known| known.verdict == verdict);
+        by_name.map(|known| known.reason.as_str()).or_else(|| {
+            let complaint = complaint?;
+            let mut said = self.said.iter();
+            let (_, reason) = said.find(|(part, _)| complaint.contains(part))?;
+            Some(reason)
+        })
     }
 
     /// Takes over what a run showed of the tests that it had: reasons that are known stay.
@@ -78,14 +102,17 @@ impl Baseline {
         for (name, verdict) in summary.verdicts() {
             match summary.cause(&name) {
                 None => {
-                    self.0.remove(&name);
+                    self.names.remove(&name);
+                }
+                Some(cause) if self.said.iter().any(|(part, _)| cause.contains(part)) => {
+                    self.names.remove(&name);
                 }
                 Some(cause) => {
                     let seen = Known {
                         verdict: verdict.clone(),
                         reason: format!("{UNSEEN}{cause}"),
                     };
-                    let entry = self.0.entry(name).or_insert_with(|| seen.clone());
+                    let entry = self.names.entry(name).or_insert_with(|| seen.clone());
                     match entry.reason.starts_with(UNSEEN) {
                         true => *entry = seen,
                         false => entry.verdict = verdict,
@@ -97,7 +124,10 @@ impl Baseline {
 
     pub fn write(&self, path: &Path, profile: &str, place: Place) -> Result<()> {
         let mut reasons: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
-        for (name, known) in &self.0 {
+        for (part, reason) in &self.said {
+            reasons.entry(reason).or_default().push((SAID, part));
+        }
+        for (name, known) in &self.names {
             let tests = reasons.entry(&known.reason).or_default();
             tests.push((&known.verdict, name));
         }
@@ -108,6 +138,7 @@ impl Baseline {
         let mut text = format!(
             "# SPDX-License-Identifier: MIT OR Apache-2.0\n\
              # Tests of piglit's {profile} that are known not to pass {place}, each under the reason why.\n\
+             # A `said` line means all tests during which the model said such a thing.\n\
              # `make piglit SAVE=1` brings in what a run showed and leaves the reasons.\n"
         );
         for (reason, tests) in reasons {
@@ -128,7 +159,7 @@ mod tests {
     use super::super::results::Tests;
     use super::*;
 
-    const LIST: &str = "# comment\n\n[why a]\nfail spec@a\ncrash spec@b c\n[not looked into: x]\nfail spec@d\n[its why]\nfail spec@e\n";
+    const LIST: &str = "# comment\n\n[why a]\nsaid no such format\nfail spec@a\ncrash spec@b c\n[not looked into: x]\nfail spec@d\n[its why]\nfail spec@e\n";
 
     #[test]
     fn what_is_written_is_read() {
@@ -142,6 +173,20 @@ mod tests {
             Baseline::read(&dir.path().join("none")).unwrap(),
             Baseline::default()
         );
+    }
+
+    #[test]
+    fn complaints_are_known_by_what_they_say() {
+        let list = Baseline::parse(LIST).unwrap();
+        let reason = |name, verdict, said| list.reason(name, verdict, said);
+        assert_eq!(
+            reason("spec@x", "fail", Some("at #: no such format")),
+            Some("why a")
+        );
+        assert_eq!(reason("spec@x", "fail", Some("other")), None);
+        assert_eq!(reason("spec@x", "fail", None), None);
+        assert_eq!(reason("spec@a", "fail", None), Some("why a"));
+        assert_eq!(reason("spec@a", "crash", None), None);
     }
 
     #[test]

@@ -48,11 +48,11 @@ impl Summary {
                     }
                 }
                 _ => {
+                    let complaint = cause::complaint(test);
+                    let reason = baseline.reason(name, verdict, complaint.as_deref());
                     let failure = Failure {
                         cause: cause::of(test),
-                        known: known
-                            .filter(|known| known.verdict == verdict)
-                            .map(|known| known.reason.clone()),
+                        known: reason.map(str::to_owned),
                     };
                     summary.failures.insert(name.clone(), failure);
                 }
