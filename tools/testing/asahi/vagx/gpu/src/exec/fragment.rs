@@ -6,7 +6,7 @@ use super::half::to_half;
 use super::{Context, Lanes, Outcome, Simd};
 use crate::cache::Program;
 use crate::fragment::{ALL_SAMPLES, Group};
-use crate::uop::{Coefficient, Dst, FragmentOp, Place, Val};
+use crate::uop::{Coefficient, Dst, FragmentOp, Place};
 
 impl Simd {
     /// Makes it a SIMD-group of a fragment program, whose pixels are those of `group`.
@@ -119,8 +119,10 @@ impl Simd {
             let numbers = Lanes::splat(w.into());
             interpolate(group, Coefficient::Number(w), &numbers, [&x, &y])
         });
-        for (index, &d) in d.iter().enumerate() {
-            let (from, numbers) = nth(self, uniforms, from, index as u32);
+        // The register with the number may be one of those that are written.
+        let first = first(self, uniforms, from);
+        for (index, &d) in (0..).zip(d) {
+            let (from, numbers) = nth(from, &first, index);
             let mut value = interpolate(group, from, &numbers, [&x, &y]);
             if let Some(w) = &w {
                 value = value.zip(*w, |a, b| (f32::from_bits(a) / f32::from_bits(b)).to_bits());
@@ -133,7 +135,7 @@ impl Simd {
     }
 
     fn load_coefficient(&mut self, uniforms: &[u32; 256], group: &Group, d: u8, from: Coefficient) {
-        let (_, numbers) = nth(self, uniforms, from, 0);
+        let numbers = first(self, uniforms, from);
         let mut out = [Lanes::ZERO; 3];
         for lane in 0..32 {
             let plane = group.plane(lane / 4, numbers.0[lane]);
@@ -149,17 +151,20 @@ impl Simd {
     }
 }
 
-/// The coefficient `index` places after another.
-fn nth(simd: &Simd, uniforms: &[u32; 256], from: Coefficient, index: u32) -> (Coefficient, Lanes) {
+/// The number of a coefficient in each lane.
+fn first(simd: &Simd, uniforms: &[u32; 256], from: Coefficient) -> Lanes {
     match from {
-        Coefficient::Number(n) => {
-            let n = u32::from(n) + index;
-            (Coefficient::Number(n as u8), Lanes::splat(n))
-        }
-        Coefficient::Indirect(val) => {
-            let numbers = simd.val(uniforms, val).map(|n| n.wrapping_add(index));
-            (Coefficient::Indirect(Val::Const(0)), numbers)
-        }
+        Coefficient::Number(n) => Lanes::splat(n.into()),
+        Coefficient::Indirect(val) => simd.val(uniforms, val),
+    }
+}
+
+/// The coefficient `index` places after another.
+fn nth(from: Coefficient, first: &Lanes, index: u32) -> (Coefficient, Lanes) {
+    let numbers = first.map(|n| n.wrapping_add(index));
+    match from {
+        Coefficient::Number(n) => (Coefficient::Number(n.wrapping_add(index as u8)), numbers),
+        indirect => (indirect, numbers),
     }
 }
 
