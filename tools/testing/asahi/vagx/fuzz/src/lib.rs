@@ -24,7 +24,7 @@ use vagx_capture::GpuJob;
 use vagx_gpu::{Gpu, GpuConfig, JobError, Observer};
 
 /// How often a job may ask whether to go on. Each time is a few thousand instructions.
-const ASKS: u32 = 48;
+const ASKS: u32 = 16;
 
 /// Ends a job that takes long.
 #[derive(Default)]
@@ -45,21 +45,20 @@ fn gpu(baseline_cpu: bool, soft_faults: bool) -> Gpu {
     })
 }
 
-/// Runs a job on this memory, whatever comes of it.
-pub fn run(memory: &Image, job: &GpuJob) -> Result<(), JobError> {
-    let patience = Patience::default();
+/// Runs a job on this memory.
+pub fn run(memory: &Image, job: &GpuJob, observer: &dyn Observer) -> Result<(), JobError> {
     match job {
         GpuJob::Compute(work) => {
             let gpu = gpu(false, work.soft_faults);
-            gpu.run_compute(memory, &work.job, &patience).map(|_| ())
+            gpu.run_compute(memory, &work.job, observer).map(|_| ())
         }
         GpuJob::Vertex(job) => gpu(false, true)
-            .run_vertex(memory, job, &patience)
+            .run_vertex(memory, job, observer)
             .map(|_| ()),
         GpuJob::Fragment(job) => {
             let gpu = gpu(false, true);
-            let geometry = gpu.run_vertex(memory, &job.vertex, &patience)?;
-            gpu.run_fragment(memory, job, &geometry, &patience)
+            let geometry = gpu.run_vertex(memory, &job.vertex, observer)?;
+            gpu.run_fragment(memory, job, &geometry, observer)
                 .map(|_| ())
         }
     }
@@ -78,7 +77,7 @@ fn changed(kind: Kind, input: &[u8]) {
     let mut memory = seed.image();
     let mut job = seed.job.clone();
     patch::apply(&mut memory, &mut job, changes);
-    let _ = run(&memory, &job);
+    let _ = run(&memory, &job, &Patience::default());
 }
 
 /// A captured compute job, changed: streams, state words, descriptors, programs, data.

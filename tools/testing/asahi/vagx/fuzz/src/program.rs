@@ -89,5 +89,5 @@ pub fn program(input: &[u8]) {
         },
         soft_faults: how & 2 == 0,
     };
-    let _ = crate::run(&memory, &GpuJob::Compute(work));
+    let _ = crate::run(&memory, &GpuJob::Compute(work), &crate::Patience::default());
 }

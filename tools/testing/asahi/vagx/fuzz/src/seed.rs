@@ -52,7 +52,7 @@ impl Seed {
         };
         // What the job never reaches is left out.
         let image = seed.image();
-        let _ = crate::run(&image, &seed.job);
+        let _ = crate::run(&image, &seed.job, &());
         let reached = image.reached();
         seed.pages.retain(|(va, ..)| reached.contains(va));
         Ok(seed)

@@ -33,7 +33,7 @@ impl Noise {
 fn seeds_run_to_their_end() {
     for kind in [Kind::Compute, Kind::Render] {
         for seed in seeds(kind) {
-            let result = run(&seed.image(), &seed.job);
+            let result = run(&seed.image(), &seed.job, &());
             assert_eq!(result, Ok(()), "{}", seed.name);
         }
     }
