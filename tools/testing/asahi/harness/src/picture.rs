@@ -15,9 +15,8 @@ pub const STEPS: [(&str, &str); 2] = [("draw", "draw agx"), ("draw-llvmpipe", "d
 /// A channel may be off by this much before a pixel counts as different: filters and square roots round differently.
 const TOLERANCE: u8 = 8;
 
-/// So many pixels in a thousand may be different: drivers place the samples of edges and the levels of mipmaps
-/// differently.
-const PER_MILLE: u64 = 15;
+/// So many pixels in a thousand may be different: where edges fall on samples, drivers round differently.
+const PER_MILLE: u64 = 1;
 
 /// RGBA from the top, eight bits a channel.
 #[derive(Debug, Clone, PartialEq)]
