@@ -53,7 +53,7 @@ impl Word<'_> {
 /// The word of this number among those of the page that have something in them, or the one of this number at all.
 fn find(page: &mut [AtomicU64], number: usize) -> Option<Word<'_>> {
     let filled = page.iter().filter(|p| p.load(Relaxed) != 0).count();
-    let (pair, high) = (number / 2, number % 2 != 0);
+    let (pair, high) = (number / 2, !number.is_multiple_of(2));
     let pair = match filled {
         0 => page.get_mut(pair % page.len().max(1))?,
         n => page

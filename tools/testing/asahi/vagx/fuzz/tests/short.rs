@@ -8,6 +8,8 @@ use std::path::Path;
 
 use vagx_fuzz::{Kind, compute, program, render, run, seeds};
 
+type Target = fn(&[u8]);
+
 /// Numbers that look random (xorshift).
 struct Noise(u64);
 
@@ -59,7 +61,7 @@ fn programs_of_noise_end() {
 
 #[test]
 fn what_was_found_stays_mended() {
-    let targets: [(&str, fn(&[u8])); 3] = [
+    let targets: [(&str, Target); 3] = [
         ("compute", compute),
         ("render", render),
         ("program", program),
