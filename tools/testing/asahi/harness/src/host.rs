@@ -180,7 +180,7 @@ pub fn piglit_root(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
     let key = cache::key([
         ctx.release.as_bytes(),
         ARCH.0.as_bytes(),
-        b"piglit 1".as_slice(),
+        b"piglit 2".as_slice(),
     ]);
     cache::entry(&ctx.cache, "hostpiglit", &key, |dir| {
         progress.step("piglit", || {

@@ -106,7 +106,7 @@ pub fn guest(ctx: &Context, progress: &mut Progress, piglit: bool) -> Result<Gue
         progress.step("guest root", || make_guest(ctx, dir))
     })?;
     let piglit = if piglit {
-        let key = cache::key([ctx.release.as_bytes(), b"piglit 2".as_slice()]);
+        let key = cache::key([ctx.release.as_bytes(), b"piglit 3".as_slice()]);
         let dir = cache::entry(&ctx.cache, "piglit", &key, |dir| {
             progress.step("piglit", || make_piglit(ctx, dir))
         })?;
@@ -138,7 +138,9 @@ fn make_guest(ctx: &Context, dir: &Path) -> Result<()> {
 
 /// Unpacks piglit and what it needs, to lie below a root with a Mesa of its own.
 pub fn extract_piglit(ctx: &Context, root: &Path, arch: (&str, &str), log: &Path) -> Result<()> {
-    extract(ctx, root, arch.0, &["piglit".to_owned()], log)?;
+    // The assembler of SPIR-V is what some of its tests call.
+    let list = ["piglit", "spirv-tools"].map(str::to_owned);
+    extract(ctx, root, arch.0, &list, log)?;
     strip(root)?;
     // The release's Mesa, which nothing finds beside the newer one.
     for item in fs::read_dir(root.join("usr/lib").join(arch.1))? {
