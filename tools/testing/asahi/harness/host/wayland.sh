@@ -4,12 +4,13 @@
 # the same GL driver as the command. The buffers go from the command's process to weston's as they do
 # on a real GPU, as dma-bufs.
 #
-# It composes rarely: it is there for the command's sake, and is not to take its time.
+# It composes rarely: it is there for the command's sake, and is not to take its time. The kiosk shell
+# of weston 14 would be simpler, and crashes when a second window comes after the first.
 
 XDG_RUNTIME_DIR=$(mktemp -d) || exit 125
 export XDG_RUNTIME_DIR
 weston --backend=headless --renderer=gl --refresh-rate="${WAYLAND_RATE:-1000}" --width=1024 --height=768 \
-	--idle-time=0 --no-config --shell=kiosk --socket=wayland >"$XDG_RUNTIME_DIR/log" 2>&1 &
+	--idle-time=0 --no-config --shell=desktop --socket=wayland >"$XDG_RUNTIME_DIR/log" 2>&1 &
 weston=$!
 trap 'kill $weston 2>/dev/null; wait $weston 2>/dev/null; rm -rf "$XDG_RUNTIME_DIR"' EXIT
 tries=0
