@@ -125,7 +125,10 @@ impl Simd {
             let (from, numbers) = nth(from, &first, index);
             let mut value = interpolate(group, from, &numbers, [&x, &y]);
             if let Some(w) = &w {
-                value = value.zip(*w, |a, b| (f32::from_bits(a) / f32::from_bits(b)).to_bits());
+                // As Mesa divides.
+                value = value.zip(*w, |a, b| {
+                    (f32::from_bits(a) * (1.0 / f32::from_bits(b))).to_bits()
+                });
             }
             if d.bits() == 16 {
                 value = value.map(to_half);
@@ -177,13 +180,13 @@ fn interpolate(group: &Group, from: Coefficient, numbers: &Lanes, at: [&Lanes; 2
                 let plane = group.plane(quad, n.into());
                 for lane in lanes {
                     let (x, y) = (f32::from_bits(at[0].0[lane]), f32::from_bits(at[1].0[lane]));
-                    out.0[lane] = plane.at(x, y).to_bits();
+                    out.0[lane] = plane.iterated(x, y).to_bits();
                 }
             }
             Coefficient::Indirect(_) => {
                 for lane in lanes {
                     let (x, y) = (f32::from_bits(at[0].0[lane]), f32::from_bits(at[1].0[lane]));
-                    out.0[lane] = group.plane(quad, numbers.0[lane]).at(x, y).to_bits();
+                    out.0[lane] = group.plane(quad, numbers.0[lane]).iterated(x, y).to_bits();
                 }
             }
         }

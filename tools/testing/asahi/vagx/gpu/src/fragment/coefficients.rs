@@ -82,7 +82,8 @@ pub(super) fn read(
         let source = match (word >> 5 & 7, model) {
             // Mesa binds what the vertex shader does not write to slot 0, which is w, whatever the model.
             (0, _) if slot == 0 => Source::Rhw,
-            (0, _) if slot + components > slots_32 => {
+            // Where there are none of 16 bits, these are components that the vertex shader does not write.
+            (0, _) if slot + components > slots_32 && state.varying_counts_16.total() != 0 => {
                 return Err(refuse("coefficients of 16-bit varyings"));
             }
             (0, _) if slot < first_varying => Source::Depth,

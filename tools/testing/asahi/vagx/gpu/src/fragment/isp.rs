@@ -206,6 +206,33 @@ impl Plane {
     pub(crate) fn at(&self, x: f32, y: f32) -> f32 {
         self.x * x + self.y * y + self.start
     }
+
+    /// The same as a coefficient of fragment programs: depth is marked by the lowest bit of `x`, and no other has it
+    /// set. Mesa computes values at other places itself, from `ldcf`, by fused operations in this order, and clients
+    /// expect the same where the place is the same (Mesa, `src/asahi/compiler/agx_nir_lower_interpolation.c`).
+    pub(super) fn marked(self, depth: bool) -> Plane {
+        let bits = self.x.to_bits();
+        let x = match depth {
+            true if self.x.is_finite() => bits | 1,
+            true => bits,
+            false => bits & !1,
+        };
+        Plane {
+            x: f32::from_bits(x),
+            ..self
+        }
+    }
+
+    /// The value of a coefficient; depth is what it was in the tests.
+    #[inline(always)]
+    pub(crate) fn iterated(&self, x: f32, y: f32) -> f32 {
+        // Exact but for a rounding to 53 bits, which is not seen in 24.
+        let fused = |a: f32, b: f32, c: f32| (f64::from(a) * f64::from(b) + f64::from(c)) as f32;
+        match self.x.to_bits() & 1 {
+            0 => fused(x, self.x, fused(y, self.y, self.start)),
+            _ => self.at(x, y),
+        }
+    }
 }
 
 /// An entry of the array of depth biases (Mesa, `src/asahi/genxml/cmdbuf.xml`, "Depth bias").

@@ -143,7 +143,8 @@ impl Surface<'_> {
                 // `coefficients::read` has checked that the register exists.
                 let register = first + binding.register + component;
                 if let Some(out) = out.get_mut(register) {
-                    *out = self.coefficient(binding, component, &rhw, depth);
+                    let plane = self.coefficient(binding, component, &rhw, depth);
+                    *out = plane.marked(matches!(binding.source, Source::Depth));
                 }
             }
         }
