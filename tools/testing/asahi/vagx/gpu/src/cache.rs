@@ -82,7 +82,7 @@ impl Program {
             None => "the program goes on where it should have ended".into(),
         };
         Unsupported {
-            va: self.address + start as u64,
+            va: self.address.wrapping_add(start as u64),
             bytes,
             why,
         }
@@ -105,8 +105,9 @@ impl Program {
         loop {
             let mut bytes = [0; MAX_LENGTH];
             let mut have = MAX_LENGTH;
-            if let Err(va) = memory.read(address + u64::from(at), &mut bytes) {
-                have = (va - address - u64::from(at)) as usize;
+            let here = address.wrapping_add(at.into());
+            if let Err(va) = memory.read(here, &mut bytes) {
+                have = (va.wrapping_sub(here) as usize).min(MAX_LENGTH);
             }
             program.offsets.push(at);
             if let (Some(watch), Some(stop)) = (watch, stop)

@@ -162,7 +162,7 @@ pub(crate) fn error(
     match (outcome, context.fault) {
         (Outcome::Fault, Some(fault)) => fault.into(),
         (Outcome::Fetch, _) => {
-            let va = program.address + u64::from(program.offset(index));
+            let va = program.address.wrapping_add(program.offset(index).into());
             GpuFault {
                 va,
                 access: Access::Read,
