@@ -42,12 +42,35 @@ impl Simd {
         })
     }
 
-    #[inline(never)]
-    pub(super) fn fragment(
+    /// Runs an operation of fragment programs, with the features that the interpreter is compiled for.
+    #[inline(always)]
+    pub(super) fn fragment<const FMA: bool>(
         &mut self,
         context: &mut Context<'_>,
         op: &FragmentOp,
     ) -> Option<Outcome> {
+        #[cfg(target_arch = "x86_64")]
+        if FMA {
+            // SAFETY: On this architecture the interpreter has `FMA` only if it was compiled for these features, and
+            // then `Cpu::detect` has found them.
+            return unsafe { self.fragment_avx2(context, op) };
+        }
+        self.fragment_plain(context, op)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    fn fragment_avx2(&mut self, context: &mut Context<'_>, op: &FragmentOp) -> Option<Outcome> {
+        self.fragment_with(context, op)
+    }
+
+    #[inline(never)]
+    fn fragment_plain(&mut self, context: &mut Context<'_>, op: &FragmentOp) -> Option<Outcome> {
+        self.fragment_with(context, op)
+    }
+
+    #[inline(always)]
+    fn fragment_with(&mut self, context: &mut Context<'_>, op: &FragmentOp) -> Option<Outcome> {
         // Taken out for a while, so that other parts of the context can be used beside it.
         let Some(mut group) = context.fragment.take() else {
             return Some(Outcome::Unsupported);
@@ -101,6 +124,7 @@ impl Simd {
         }
     }
 
+    #[inline(always)]
     fn iterate(
         &mut self,
         uniforms: &[u32; 256],
@@ -171,6 +195,7 @@ fn nth(from: Coefficient, first: &Lanes, index: u32) -> (Coefficient, Lanes) {
     }
 }
 
+#[inline(always)]
 fn interpolate(group: &Group, from: Coefficient, numbers: &Lanes, at: [&Lanes; 2]) -> Lanes {
     let mut out = Lanes::ZERO;
     for quad in 0..group.quads() {

@@ -392,7 +392,7 @@ impl Simd {
                 }
             }
             Uop::Texture(ref op) => return self.texture::<FMA>(context, op),
-            Uop::Fragment(ref op) => return self.fragment(context, op),
+            Uop::Fragment(ref op) => return self.fragment::<FMA>(context, op),
             Uop::Tile(ref op) => return self.tile::<FMA>(context, op),
             Uop::Watch(ref watch) => watch.0.stopped(&Stopped {
                 simd: self,
