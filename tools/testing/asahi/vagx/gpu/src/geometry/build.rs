@@ -464,9 +464,17 @@ impl Builder {
         let viewport = u16::from(whole.primitive.viewport);
         let stride = self.draw.stride;
         let starts = vertices.map(|vertex| vertex as usize * stride);
+        let counts = self.draw.state.varying_counts_32;
+        let first_linear = usize::from(counts.smooth) + usize::from(counts.flat);
+        let linear = first_linear..first_linear + usize::from(counts.linear);
+        let on_screen = whole.on_screen(corner.weights);
         for i in 0..stride {
+            let weights = match linear.contains(&i) {
+                true => on_screen,
+                false => corner.weights,
+            };
             let mut sum = 0.0;
-            for (start, weight) in starts.iter().zip(corner.weights) {
+            for (start, weight) in starts.iter().zip(weights) {
                 // What has no part in it may be no number.
                 if weight != 0.0 {
                     let value = self.draw.varyings.get(start + i).copied().unwrap_or(0);
@@ -600,5 +608,38 @@ struct Whole {
 impl Whole {
     fn corner(&self, index: usize) -> Corner {
         Corner::original(index as u8, self.raw[index % 3].position)
+    }
+
+    /// From weights in clip space to those of the same point after the division, by which goes what is linear on the
+    /// screen (OpenGL 4.6, "Clipping Shader Outputs").
+    fn on_screen(&self, weights: [f32; 3]) -> [f32; 3] {
+        let divided: [f32; 3] = std::array::from_fn(|i| weights[i] * self.raw[i].position[3]);
+        let sum: f32 = divided.iter().sum();
+        match sum > 0.0 && sum.is_finite() {
+            true => divided.map(|weight| weight / sum),
+            false => weights,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_of_an_edge_differ_on_the_screen() {
+        let raw = |w| Raw {
+            position: [0.0, 0.0, 0.0, w],
+            ..Raw::default()
+        };
+        let whole = Whole {
+            raw: [raw(1.0), raw(3.0), raw(1.0)],
+            outside: 0,
+            primitive: Primitive::default(),
+        };
+        assert_eq!(whole.on_screen([0.5, 0.5, 0.0]), [0.25, 0.75, 0.0]);
+        assert_eq!(whole.on_screen([0.5, 0.0, 0.5]), [0.5, 0.0, 0.5]);
+        let behind = [-1.0, 0.0, 0.0];
+        assert_eq!(whole.on_screen(behind), behind);
     }
 }
