@@ -41,7 +41,7 @@ const TOOLS_LICENCE: &str = "MIT OR Apache-2.0";
 
 /// What cannot or need not carry a licence line: licences, lists, data and what Cargo writes; mails'
 /// contents are under the licences of the files that they change.
-const UNLICENSED: [&str; 9] = [
+const UNLICENSED: [&str; 11] = [
     "LICENSES/",
     "MAINTAINERS",
     ".patch",
@@ -49,6 +49,8 @@ const UNLICENSED: [&str; 9] = [
     ".json",
     "Cargo.lock",
     ".gitignore",
+    ".gitkeep",
+    ".job",
     ".clang-format",
     ".rustfmt.toml",
 ];
