@@ -105,7 +105,7 @@ pub fn run(ctx: &Context) -> Result<u8> {
     println!("results   {}", runner.results().display());
     if params.save {
         baseline.update(&summary);
-        baseline.write(&list, profile, place)?;
+        baseline.write(&list, profile)?;
         println!("baseline  {}", list.display());
     }
     Ok(u8::from(!summary.good() || !troubles.is_empty()))

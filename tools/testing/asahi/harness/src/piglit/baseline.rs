@@ -33,12 +33,19 @@ pub struct Baseline {
 /// Begins a line with a part of a complaint.
 const SAID: &str = "said";
 
-/// The list of a profile and place, or the one that a person named.
+/// The list that a person named, or the profile's for this place. A guest should come to what the shim
+/// comes to: without a list of its own it has the shim's.
 pub fn path(ctx: &Context, profile: &str) -> PathBuf {
-    ctx.params.baseline.clone().unwrap_or_else(|| {
-        let name = format!("{profile}.{}.txt", ctx.params.place.name());
+    let list = |place: Place| {
+        let name = format!("{profile}.{}.txt", place.name());
         ctx.asahi().join("piglit").join(name)
-    })
+    };
+    let own = list(ctx.params.place);
+    match &ctx.params.baseline {
+        Some(given) => given.clone(),
+        None if own.exists() => own,
+        None => list(Place::Shim),
+    }
 }
 
 impl Baseline {
@@ -122,7 +129,7 @@ impl Baseline {
         }
     }
 
-    pub fn write(&self, path: &Path, profile: &str, place: Place) -> Result<()> {
+    pub fn write(&self, path: &Path, profile: &str) -> Result<()> {
         let mut reasons: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
         for (part, reason) in &self.said {
             reasons.entry(reason).or_default().push((SAID, part));
@@ -131,13 +138,9 @@ impl Baseline {
             let tests = reasons.entry(&known.reason).or_default();
             tests.push((&known.verdict, name));
         }
-        let place = match place {
-            Place::Shim => "in the shim",
-            Place::Vm => "in the guest",
-        };
         let mut text = format!(
             "# SPDX-License-Identifier: MIT OR Apache-2.0\n\
-             # Tests of piglit's {profile} that are known not to pass {place}, each under the reason why.\n\
+             # Tests of piglit's {profile} that are known not to pass, each under the reason why.\n\
              # A `said` line means all tests during which the model said such a thing.\n\
              # `make piglit SAVE=1` brings in what a run showed and leaves the reasons.\n"
         );
@@ -167,7 +170,7 @@ mod tests {
         assert_eq!(list.get("spec@b c").unwrap().reason, "why a");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p.shim.txt");
-        list.write(&path, "p", Place::Shim).unwrap();
+        list.write(&path, "p").unwrap();
         assert_eq!(Baseline::read(&path).unwrap(), list);
         assert_eq!(
             Baseline::read(&dir.path().join("none")).unwrap(),
