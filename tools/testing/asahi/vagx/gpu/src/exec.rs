@@ -152,6 +152,8 @@ pub(crate) struct Simd {
     index: u32,
     /// Private memory: one array of lanes per word.
     stack: Vec<Lanes>,
+    /// The build of the interpreter that runs it.
+    cpu: Cpu,
 }
 
 impl Simd {
@@ -170,6 +172,7 @@ impl Simd {
             threads: [0; 3],
             index: 0,
             stack: Vec::new(),
+            cpu: Cpu::Baseline,
         }
     }
 

@@ -60,6 +60,7 @@ pub(crate) enum Trouble {
 }
 
 /// How the level of detail is found.
+#[expect(clippy::large_enum_variant)] // There is one at a time, on the stack.
 pub(crate) enum Lod {
     /// The first level.
     Zero,

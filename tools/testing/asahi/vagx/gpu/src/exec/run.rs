@@ -86,6 +86,7 @@ impl Simd {
         program: &Program,
         context: &mut Context<'_>,
     ) -> Outcome {
+        self.cpu = cpu;
         match cpu {
             // Arm's baseline has a fused multiply-add.
             Cpu::Baseline => self.run_with::<{ cfg!(target_arch = "aarch64") }>(program, context),
@@ -391,7 +392,7 @@ impl Simd {
                     return Some(Outcome::Unsupported);
                 }
             }
-            Uop::Texture(ref op) => return self.texture::<FMA>(context, op),
+            Uop::Texture(ref op) => return self.texture(context, op),
             Uop::Fragment(ref op) => return self.fragment::<FMA>(context, op),
             Uop::Tile(ref op) => return self.tile::<FMA>(context, op),
             Uop::Watch(ref watch) => watch.0.stopped(&Stopped {

@@ -6,7 +6,7 @@
 mod tests;
 
 use super::half::{from_half, to_half};
-use super::{Context, Lanes, Outcome, Simd};
+use super::{Context, Cpu, Lanes, Outcome, Simd};
 use crate::memory::Access;
 use crate::texture::{Action, Lod, Port, Request, Trouble, perform};
 use crate::uop::*;
@@ -21,19 +21,16 @@ type Key = (u64, u32);
 const HEAP_START: u32 = 28;
 
 impl Simd {
+    /// Does a texture instruction, as the interpreter's build does.
     #[inline(always)]
-    pub(super) fn texture<const FMA: bool>(
-        &mut self,
-        context: &mut Context<'_>,
-        op: &TextureOp,
-    ) -> Option<Outcome> {
-        #[cfg(target_arch = "x86_64")]
-        if FMA {
-            // SAFETY: On this architecture the interpreter has `FMA` only if it was compiled for these features, and
-            // then `Cpu::detect` has found them.
-            return unsafe { self.texture_avx2(context, op) };
+    pub(super) fn texture(&mut self, context: &mut Context<'_>, op: &TextureOp) -> Option<Outcome> {
+        match self.cpu {
+            Cpu::Baseline => self.texture_plain(context, op),
+            // Wider vectors do not make it faster, and the compiler takes long for each build.
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: Only `run` sets it, and is given what `Cpu::detect` has found this CPU to be, at least.
+            Cpu::Avx2 | Cpu::Avx512 => unsafe { self.texture_avx2(context, op) },
         }
-        self.texture_plain(context, op)
     }
 
     #[cfg(target_arch = "x86_64")]

@@ -26,7 +26,7 @@ pub(super) struct OnFace {
 /// Changes the sign where the mask is set.
 #[inline(always)]
 fn flip(v: &Reals, mask: &Lanes) -> Reals {
-    Reals::from_bits(&v.to_bits().zip(mask, |v, m| v ^ (m & 0x8000_0000)))
+    Reals::from_bits(&v.bits().zip(mask, |v, m| v ^ (m & 0x8000_0000)))
 }
 
 /// Picks what becomes s, t and the major axis out of a vector.

@@ -23,6 +23,8 @@ pub(super) struct Sampling<'a> {
     pub(super) layer: Lanes,
     pub(super) border: [u32; 4],
     pub(super) compare: Option<(Compare, Reals)>,
+    /// Some wrap has borders.
+    pub(super) bordered: bool,
     /// Cubes whose filters reach into neighbouring faces.
     pub(super) seamless: bool,
     /// Channels that there are.
@@ -81,6 +83,7 @@ pub(super) fn sample(
         request,
         layer,
         border: border::colour(sampler.border, &image.format),
+        bordered: sampler.wrap.iter().any(|wrap| wrap.has_border()),
         seamless: on_face.is_some() && !sampler.seamful,
         channels: if compare.is_some() {
             1
@@ -97,24 +100,26 @@ pub(super) fn sample(
     let matters = (sampler.mip != Mip::None && texture.levels > 1)
         || sampler.magnify != sampler.minify
         || sampler.anisotropy > 1;
-    let (mut lod, mut footprint) = (Reals::ZERO, None);
+    let mut texel = [Lanes::ZERO; 4];
+    let (mut level, mut next, mut part) = (Lanes::ZERO, Lanes::ZERO, Reals::ZERO);
+    let (mut first, mut second, mut between) = (request.active, 0, 0);
+    let mut footprint = None;
     if matters {
-        (lod, footprint) = detail(texture, sampler, request, &coords, on_face.as_ref());
+        let (lod, found) = detail(texture, sampler, request, &coords, on_face.as_ref());
+        footprint = found;
+        let lod = limited(&lod, sampler, request);
+        let last = texture.levels - 1;
+        (level, part) = lod::levels(&lod, sampler.mip, last);
+        next = level.map(|level| (level + 1).min(last));
+        let large = lod.test(Reals::ZERO, |lod, zero| lod <= zero).to_bits() & request.active;
+        let small = request.active & !large;
+        if !image.format.is_integer() && sampler.mip == Mip::Linear {
+            between = part.test(Reals::ZERO, |part, zero| part > zero).to_bits() & small;
+        }
+        if sampler.magnify != sampler.minify {
+            (first, second) = (large, small);
+        }
     }
-    let lod = limited(&lod, sampler, request);
-    let last = texture.levels - 1;
-    let (level, part) = lod::levels(&lod, sampler.mip, last);
-    let large = lod.test(Reals::ZERO, |lod, zero| lod <= zero).to_bits() & request.active;
-    let small = request.active & !large;
-    let between = match image.format.is_integer() {
-        true => 0,
-        false => part.test(Reals::ZERO, |part, zero| part > zero).to_bits() & small,
-    };
-    let (first, second) = match sampler.magnify == sampler.minify {
-        true => (request.active, 0),
-        false => (large, small),
-    };
-    let next = level.map(|level| (level + 1).min(last));
     let pass = |lanes, level, filter, weight| Pass {
         lanes,
         level,
@@ -126,7 +131,6 @@ pub(super) fn sample(
         pass(second, &level, sampler.minify, None),
         pass(between, &next, sampler.minify, Some(&part)),
     ];
-    let mut texel = [Lanes::ZERO; 4];
     sampling.passes(port, &passes, &position, footprint.as_ref(), &mut texel)?;
     if let Some(scale) = &sampling.scale {
         for (texel, &scale) in texel.iter_mut().zip(scale) {
@@ -220,13 +224,13 @@ impl Sampling<'_> {
             let mask = Lanes::from_bits(lanes);
             for (sum, texel) in out.iter_mut().zip(&texel).take(self.channels) {
                 let added = Reals::from_bits(sum).zip(Reals::from_bits(texel), |a, b| a + b);
-                *sum = added.to_bits().select(*sum, mask);
+                *sum = added.bits().select(*sum, mask);
             }
         }
         if let Some(footprint) = footprint {
             let count = Reals::from_ints(&footprint.probes);
             for sum in out.iter_mut().take(self.channels) {
-                *sum = Reals::from_bits(sum).zip(count, |s, n| s / n).to_bits();
+                *sum = Reals::from_bits(sum).zip(count, |s, n| s / n).bits();
             }
         }
         Ok(())

@@ -90,5 +90,5 @@ pub(super) fn query(texture: &Texture, sampler: &Sampler, request: &Request) -> 
     let limited = limited(&lod, sampler, request);
     let (level, weight) = lod::levels(&limited, sampler.mip, texture.levels - 1);
     let level = Reals::from_ints(&level).zip(weight, |level, weight| level + weight);
-    [level.to_bits(), lod.to_bits(), Lanes::ZERO, Lanes::ZERO]
+    [level.bits(), lod.bits(), Lanes::ZERO, Lanes::ZERO]
 }

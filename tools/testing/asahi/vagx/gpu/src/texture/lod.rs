@@ -68,7 +68,7 @@ pub(super) fn anisotropic(d: &[[Reals; 2]; 2], size: &[f32; 2], most: u32) -> Fo
     let lod = long.zip(probes, |long, n| half_log2(long) - log2(n));
     Footprint {
         lod,
-        probes: probes.to_ints(),
+        probes: probes.ints(),
         line: [
             d[0][0].select(d[0][1], &along_x),
             d[1][0].select(d[1][1], &along_x),
@@ -97,12 +97,12 @@ pub(super) fn levels(lod: &Reals, mip: Mip, last: u32) -> (Lanes, Reals) {
         Mip::None => (Lanes::ZERO, Reals::ZERO),
         Mip::Nearest => {
             let level = lod.map(|lod| clamp((lod + 0.5).ceil() - 1.0, 0.0, last));
-            (level.to_ints(), Reals::ZERO)
+            (level.ints(), Reals::ZERO)
         }
         Mip::Linear => {
             let lod = lod.map(|lod| clamp(lod, 0.0, last));
             let level = lod.map(f32::floor);
-            (level.to_ints(), lod.zip(level, |lod, level| lod - level))
+            (level.ints(), lod.zip(level, |lod, level| lod - level))
         }
     }
 }

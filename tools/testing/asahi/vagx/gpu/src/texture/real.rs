@@ -25,7 +25,7 @@ impl Reals {
     }
 
     #[inline(always)]
-    pub(super) fn to_bits(&self) -> Lanes {
+    pub(super) fn bits(&self) -> Lanes {
         let mut out = Lanes::ZERO;
         for lane in 0..32 {
             out.0[lane] = self.0[lane].to_bits();
@@ -87,7 +87,7 @@ impl Reals {
 
     /// Numbers, each far smaller than 2^31, without their fraction.
     #[inline(always)]
-    pub(super) fn to_ints(&self) -> Lanes {
+    pub(super) fn ints(&self) -> Lanes {
         let mut out = Lanes::ZERO;
         for lane in 0..32 {
             out.0[lane] = self.0[lane] as i32 as u32;

@@ -30,6 +30,11 @@ pub(super) enum Wrap {
 }
 
 impl Wrap {
+    /// Whether the border may be seen.
+    pub(super) fn has_border(self) -> bool {
+        matches!(self, Wrap::ClampToBorder | Wrap::ClampGl)
+    }
+
     fn new(number: u64) -> Result<Self, &'static str> {
         Ok(match number {
             0 => Wrap::ClampToEdge,

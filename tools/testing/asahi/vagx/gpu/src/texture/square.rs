@@ -57,8 +57,15 @@ impl<'a> Grid<'a> {
         let mut grid = Grid {
             level: number,
             layers,
-            columns: [0, 1].map(|n: usize| x[n].map(|x| layout.column(level, x))),
-            rows: [0, 1].map(|n: usize| y[n].map(|y| layout.row(level, y))),
+            // No `map` of arrays: it is not always inlined, and then it is compiled without the features of this build.
+            columns: [
+                x[0].map(|x| layout.column(level, x)),
+                x[1].map(|x| layout.column(level, x)),
+            ],
+            rows: [
+                y[0].map(|y| layout.row(level, y)),
+                y[1].map(|y| layout.row(level, y)),
+            ],
             start: [0; 32],
             units: None,
         };
@@ -68,8 +75,14 @@ impl<'a> Grid<'a> {
         }
         if level.metadata.is_some() {
             let mut units = Units {
-                columns: [0, 1].map(|n: usize| x[n].map(|x| layout.unit_column(level, x))),
-                rows: [0, 1].map(|n: usize| y[n].map(|y| layout.unit_row(level, y))),
+                columns: [
+                    x[0].map(|x| layout.unit_column(level, x)),
+                    x[1].map(|x| layout.unit_column(level, x)),
+                ],
+                rows: [
+                    y[0].map(|y| layout.unit_row(level, y)),
+                    y[1].map(|y| layout.unit_row(level, y)),
+                ],
                 start: [0; 32],
             };
             for lane in 0..32 {
@@ -92,7 +105,7 @@ impl<'a> Grid<'a> {
     ) -> Result<(), Trouble> {
         let bytes = image.format.bytes();
         let shift = bytes.trailing_zeros();
-        let numbers = self.columns[column].zip(&self.rows[row], |column, row| {
+        let numbers = self.columns[column].zip(self.rows[row], |column, row| {
             image.layout.number(column.wrapping_add(row), 0)
         });
         let mut va = [0; 32];
@@ -142,7 +155,9 @@ impl Sampling<'_> {
             TextureDim::D3 => &axes[2].texels[slice],
             _ => &self.layer,
         };
-        let grid = match self.seamless {
+        let size = self.texture.sizes(level)[0];
+        let edge = self.seamless && beyond(axes, &size, lanes);
+        let grid = match edge {
             true => None,
             false => Grid::new(image, lanes, &absolute, axes, layer),
         };
@@ -152,10 +167,14 @@ impl Sampling<'_> {
             if (column == 1 && !across) || (row == 1 && !down) {
                 continue;
             }
-            let border = axes[0].border[column]
-                .zip(axes[1].border[row], |a, b| a | b)
-                .zip(axes[2].border[slice], |a, b| a | b);
-            let outside = border.to_bits() & lanes;
+            let mut border = Lanes::ZERO;
+            let mut outside = 0;
+            if self.bordered {
+                border = axes[0].border[column]
+                    .zip(axes[1].border[row], |a, b| a | b)
+                    .zip(axes[2].border[slice], |a, b| a | b);
+                outside = border.to_bits() & lanes;
+            }
             let mut raw = [Lanes::ZERO; 4];
             if let Some(grid) = &grid {
                 grid.texels(image, port, lanes & !outside, (column, row), &mut raw)?;
@@ -163,8 +182,7 @@ impl Sampling<'_> {
                 let mut x = axes[0].texels[column];
                 let mut y = axes[1].texels[row];
                 let mut z = *layer;
-                if self.seamless {
-                    let size = self.texture.sizes(level)[0];
+                if edge {
                     corners[tap] = around(&mut x, &mut y, &mut z, &size, lanes);
                 }
                 let inside = lanes & !outside & !corners[tap];
@@ -248,11 +266,24 @@ impl Port<'_, '_> {
     }
 }
 
+/// Whether some texel is beyond an edge of its face.
+#[inline(always)]
+fn beyond(axes: &[Axis; 3], size: &Lanes, lanes: u32) -> bool {
+    let mut out = Lanes::ZERO;
+    for axis in &axes[..2] {
+        for texels in &axis.texels {
+            let beyond = texels.zip(size, |c, n| u32::from(c >= n).wrapping_neg());
+            out = out.zip(beyond, |a, b| a | b);
+        }
+    }
+    out.to_bits() & lanes != 0
+}
+
 /// Moves texels beyond the edge of a face to the face that they are on; returns the lanes at corners.
 #[inline(always)]
 fn around(x: &mut Lanes, y: &mut Lanes, face: &mut Lanes, size: &Lanes, lanes: u32) -> u32 {
     let out = x
-        .zip3(&*y, size, |x, y, n| {
+        .zip3(*y, size, |x, y, n| {
             u32::from(x >= n || y >= n).wrapping_neg()
         })
         .to_bits()

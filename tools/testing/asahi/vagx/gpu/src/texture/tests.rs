@@ -173,7 +173,7 @@ fn level(request: Request, level: f32) -> Request {
 /// 4×4 texels of red 16 * x and green 16 * y.
 pub(crate) fn gradient() -> Scene {
     Scene::new(2, (RGBA8, UNORM), [4, 4, 1], 0, |_, x, y, _, _| {
-        16 * x | 16 * y << 8 | 0xff00_0000
+        (16 * x) | (16 * y) << 8 | 0xff00_0000
     })
 }
 

@@ -98,7 +98,7 @@ pub(super) fn nearest(
     let sizes = Reals::from_ints(size);
     let mut index = position(wrap, coord, &sizes, pixels, offset)
         .map(f32::floor)
-        .to_ints();
+        .ints();
     if wrap == Wrap::ClampGl {
         index = index.zip(*size, |i, n| i.min(n.wrapping_sub(1)));
     }
@@ -150,7 +150,7 @@ fn between(
     // In fixed point with eight bits of fraction, as graphics hardware has it.
     let fixed = position(wrap, coord, &sizes, pixels, offset)
         .map(|c| ((c - 0.5) * 256.0 + 0.5).floor())
-        .to_ints();
+        .ints();
     let weight = Reals::from_ints(&fixed.map(|f| f & 0xff)).map(|w| w * (1.0 / 256.0));
     let mut first = fixed.map(|f| (f as i32 >> 8) as u32);
     if let Some(offset) = offset
