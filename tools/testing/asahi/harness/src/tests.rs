@@ -194,7 +194,7 @@ fn shim_tests(ctx: &Context, progress: &mut Progress, tally: &mut Tally) {
         &programs,
         &compare::SELECTION,
         |name, result| {
-            let small = result.and_then(|compared| match compared.difference.small() {
+            let small = result.and_then(|compared| match compared.alike() {
                 true => Ok(()),
                 false => bail!(
                     "{} ({})",
