@@ -1,3 +1,4 @@
+#!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
 # Runs a command in a Wayland session without a display: weston's headless back-end, which composes with

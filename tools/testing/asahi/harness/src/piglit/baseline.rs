@@ -12,6 +12,9 @@ use anyhow::{Context as _, Result, bail};
 use super::summary::Summary;
 use crate::context::{Context, Place};
 
+/// A list's first line, in two parts because checkpatch takes it for this file's.
+const LICENCE: &str = concat!("# SPDX-License", "-Identifier: MIT OR Apache-2.0");
+
 /// Begins a reason that is no more than what the run showed.
 const UNSEEN: &str = "not looked into: ";
 
@@ -139,7 +142,7 @@ impl Baseline {
             tests.push((&known.verdict, name));
         }
         let mut text = format!(
-            "# SPDX-License-Identifier: MIT OR Apache-2.0\n\
+            "{LICENCE}\n\
              # Tests of piglit's {profile} that are known not to pass, each under the reason why.\n\
              # A `said` line means all tests during which the model said such a thing.\n\
              # `make piglit SAVE=1` brings in what a run showed and leaves the reasons.\n"

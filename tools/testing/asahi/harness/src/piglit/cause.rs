@@ -57,8 +57,7 @@ fn said(test: &Test) -> String {
     }
     let last = lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with("PIGLIT:"))
-        .next_back();
+        .rfind(|line| !line.is_empty() && !line.starts_with("PIGLIT:"));
     last.map_or("said nothing".to_owned(), normal)
 }
 
