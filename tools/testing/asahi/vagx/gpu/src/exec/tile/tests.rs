@@ -50,7 +50,7 @@ fn bgra(compressed: bool) -> [u8; 24] {
         (59, compressed),
         (64, PAGE_SIZE >> 4),
         (127, compressed),
-        (128, compressed * METADATA >> 4),
+        (128, (compressed * METADATA) >> 4),
     ])
 }
 
