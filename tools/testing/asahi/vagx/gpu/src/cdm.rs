@@ -7,8 +7,8 @@
 use crate::cache::Cache;
 use crate::exec::{Context, Cpu, Launch, SamplerHeap, Simd};
 use crate::image::Imageblock;
-use crate::memory::{Access, GpuMemory};
-use crate::{GpuConfig, GpuFault, JobError, Observer, Stats, Unit, Unsupported};
+use crate::memory::GpuMemory;
+use crate::{GpuConfig, JobError, Observer, Stats, Unit};
 use crate::{group, launch};
 use std::sync::Arc;
 
@@ -216,15 +216,7 @@ impl Cdm<'_> {
     }
 
     fn word(&mut self, va: u64) -> Result<u32, JobError> {
-        self.context.memory.load::<u32>(va).map_err(|_| {
-            GpuFault {
-                va,
-                access: Access::Read,
-                unit: Unit::Cdm,
-                pc: 0,
-            }
-            .into()
-        })
+        self.context.memory.word(va, Unit::Cdm)
     }
 
     fn triple(&mut self, va: u64) -> Result<[u32; 3], JobError> {
@@ -242,15 +234,6 @@ impl Cdm<'_> {
     }
 
     fn refuse<T>(&mut self, va: u64, length: usize, why: &str) -> Result<T, JobError> {
-        let mut bytes = vec![0; length];
-        if self.context.memory.read(va, &mut bytes).is_err() {
-            bytes.clear();
-        }
-        Err(Unsupported {
-            va,
-            bytes,
-            why: why.into(),
-        }
-        .into())
+        self.context.memory.refuse(va, length, why)
     }
 }

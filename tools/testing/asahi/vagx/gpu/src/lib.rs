@@ -141,6 +141,18 @@ pub struct GpuFault {
     pub pc: u64,
 }
 
+impl GpuFault {
+    /// A fault of a unit that runs no program.
+    pub(crate) fn new(va: u64, access: Access, unit: Unit) -> Self {
+        GpuFault {
+            va,
+            access,
+            unit,
+            pc: 0,
+        }
+    }
+}
+
 /// Something that the model does not know how to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unsupported at {va:#x} [{}]: {why}", hex(bytes))]

@@ -5,6 +5,7 @@
 //! The guest's CPUs and other lanes may change memory at any time. So no reference to it ever exists: every access goes
 //! through an atomic of its own size, relaxed, which on all supported hosts is an ordinary load or store.
 
+use crate::{GpuFault, JobError, Unsupported};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -395,6 +396,26 @@ impl<'a> Memory<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Reads a word for a unit that runs no program.
+    pub(crate) fn word(&mut self, va: u64, unit: crate::Unit) -> Result<u32, JobError> {
+        self.load::<u32>(va)
+            .map_err(|_| GpuFault::new(va, Access::Read, unit).into())
+    }
+
+    /// Ends a job for `length` bytes at `va` that the model does not know, and tells them if they are there.
+    pub(crate) fn refuse<T>(&mut self, va: u64, length: usize, why: &str) -> Result<T, JobError> {
+        let mut bytes = vec![0; length];
+        if self.read(va, &mut bytes).is_err() {
+            bytes.clear();
+        }
+        Err(Unsupported {
+            va,
+            bytes,
+            why: why.into(),
+        }
+        .into())
     }
 }
 

@@ -131,15 +131,9 @@ fn refuse<T>(va: u64, bytes: &[u8], why: &str) -> Result<T, JobError> {
 }
 
 fn read_bytes(memory: &mut Memory<'_>, va: u64, bytes: &mut [u8]) -> Result<(), JobError> {
-    memory.read(va, bytes).map_err(|va| {
-        GpuFault {
-            va,
-            access: Access::Read,
-            unit: Unit::Usc,
-            pc: 0,
-        }
-        .into()
-    })
+    memory
+        .read(va, bytes)
+        .map_err(|va| GpuFault::new(va, Access::Read, Unit::Usc).into())
 }
 
 fn fetch<const N: usize>(memory: &mut Memory<'_>, va: u64) -> Result<[u8; N], JobError> {

@@ -6,11 +6,11 @@
 
 use crate::cache::Cache;
 use crate::geometry::{DrawState, Geometry};
-use crate::memory::{Access, GpuMemory, Memory};
+use crate::memory::{GpuMemory, Memory};
 use crate::ppp::Ppp;
 use crate::render::VertexJob;
 use crate::vertex::{Draws, IndexList, Indices, VertexState};
-use crate::{GpuConfig, GpuFault, JobError, Observer, Unit, Unsupported};
+use crate::{GpuConfig, JobError, Observer, Unit, Unsupported};
 use std::sync::Arc;
 
 /// Streams that may be waiting for one that they called.
@@ -113,7 +113,7 @@ impl Vdm<'_> {
         let mut words = [0; 256];
         let mut va = record;
         for word in &mut words[..count] {
-            *word = self.load(va, Unit::Ppp)?;
+            *word = self.memory.word(va, Unit::Ppp)?;
             va = va.wrapping_add(4);
         }
         self.state = None;
@@ -184,7 +184,7 @@ impl Vdm<'_> {
         {
             // The structures of Vulkan's indirect draws.
             let sizes = u64::from(high & 0xff) << 32 | u64::from(low & !3);
-            let mut size = |n: u64| self.load(sizes.wrapping_add(4 * n), Unit::IndexList);
+            let mut size = |n: u64| self.memory.word(sizes.wrapping_add(4 * n), Unit::IndexList);
             (list.count, list.instances) = (size(0)?, size(1)?);
             if buffer.is_some() {
                 (first, list.start) = (size(2)?, size(3)?);
@@ -217,31 +217,10 @@ impl Vdm<'_> {
     }
 
     fn word(&mut self, va: u64) -> Result<u32, JobError> {
-        self.load(va, Unit::Vdm)
-    }
-
-    fn load(&mut self, va: u64, unit: Unit) -> Result<u32, JobError> {
-        self.memory.load::<u32>(va).map_err(|_| {
-            GpuFault {
-                va,
-                access: Access::Read,
-                unit,
-                pc: 0,
-            }
-            .into()
-        })
+        self.memory.word(va, Unit::Vdm)
     }
 
     fn refuse<T>(&mut self, va: u64, why: &str) -> Result<T, JobError> {
-        let mut bytes = vec![0; 8];
-        if self.memory.read(va, &mut bytes).is_err() {
-            bytes.clear();
-        }
-        Err(Unsupported {
-            va,
-            bytes,
-            why: why.into(),
-        }
-        .into())
+        self.memory.refuse(va, 8, why)
     }
 }

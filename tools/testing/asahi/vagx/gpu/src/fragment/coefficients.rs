@@ -4,8 +4,8 @@
 //! `docs/drivers/asahi.rst`, "Coefficient registers").
 
 use crate::geometry::DrawState;
-use crate::memory::{Access, Memory};
-use crate::{GpuFault, JobError, Unit, Unsupported};
+use crate::memory::Memory;
+use crate::{JobError, Unit, Unsupported};
 
 /// Where the values of a binding come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +49,7 @@ pub(super) fn read(
     let table = exec_base.wrapping_add(shader.cf_bindings().into());
     let mut word = |index: usize| {
         let va = table.wrapping_add(4 * index as u64);
-        memory.load::<u32>(va).map(|word| (va, word)).map_err(|_| {
-            JobError::from(GpuFault {
-                va,
-                access: Access::Read,
-                unit: Unit::Ppp,
-                pc: 0,
-            })
-        })
+        Ok::<_, JobError>((va, memory.word(va, Unit::Ppp)?))
     };
     let (_, header) = word(0)?;
     let slots_32 = (header & 0xff) as usize;

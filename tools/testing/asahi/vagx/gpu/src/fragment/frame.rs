@@ -11,9 +11,9 @@ use crate::debug::{self, Debugger, Target};
 use crate::exec::{Context, Cpu, Launch, SamplerHeap, Simd};
 use crate::geometry::{DrawState, Geometry};
 use crate::launch::{self, Loaded, Source};
-use crate::memory::{Access, GpuMemory, Memory};
+use crate::memory::GpuMemory;
 use crate::render::{RenderJob, TileProgram};
-use crate::{GpuConfig, GpuFault, JobError, Observer, Unit, Unsupported};
+use crate::{GpuConfig, JobError, Observer, Unit, Unsupported};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -398,23 +398,10 @@ impl Loader<'_> {
     fn words<const N: usize>(&mut self, va: u64) -> Result<[u32; N], JobError> {
         let mut words = [0; N];
         for (word, index) in words.iter_mut().zip(0..) {
-            *word = load(&mut self.context.memory, va.wrapping_add(4 * index))?;
+            *word = (self.context.memory).word(va.wrapping_add(4 * index), Unit::Isp)?;
         }
         Ok(words)
     }
-}
-
-/// A word of what describes a render.
-fn load(memory: &mut Memory<'_>, va: u64) -> Result<u32, JobError> {
-    memory.load::<u32>(va).map_err(|_| {
-        GpuFault {
-            va,
-            access: Access::Read,
-            unit: Unit::Isp,
-            pc: 0,
-        }
-        .into()
-    })
 }
 
 impl Frame<'_> {

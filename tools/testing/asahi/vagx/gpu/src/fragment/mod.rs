@@ -98,12 +98,7 @@ fn store(memory: &mut Memory<'_>, base: u64, queries: &Queries) -> Result<(), Jo
             memory.store::<u32>(va, new as u32)?;
             memory.store::<u32>(va.wrapping_add(4), (new >> 32) as u32)
         };
-        add().map_err(|_| GpuFault {
-            va,
-            access: Access::Write,
-            unit: Unit::Isp,
-            pc: 0,
-        })?;
+        add().map_err(|_| GpuFault::new(va, Access::Write, Unit::Isp))?;
     }
     Ok(())
 }

@@ -83,7 +83,7 @@ impl Zls {
                 }
             };
             (image.load(memory, unknown, corner, size, layer, set))
-                .map_err(|va| fault(va, Access::Read))?;
+                .map_err(|va| GpuFault::new(va, Access::Read, Unit::Isp))?;
         }
         Ok(())
     }
@@ -111,18 +111,8 @@ impl Zls {
                 }
             };
             (image.store(memory, unknown, corner, size, layer, get))
-                .map_err(|va| fault(va, Access::Write))?;
+                .map_err(|va| GpuFault::new(va, Access::Write, Unit::Isp))?;
         }
         Ok(())
     }
-}
-
-fn fault(va: u64, access: Access) -> JobError {
-    GpuFault {
-        va,
-        access,
-        unit: Unit::Isp,
-        pc: 0,
-    }
-    .into()
 }

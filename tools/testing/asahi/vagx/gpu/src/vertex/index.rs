@@ -49,15 +49,7 @@ impl Indices {
             1 => memory.load::<u16>(va),
             _ => memory.load::<u32>(va),
         }
-        .map_err(|_| {
-            GpuFault {
-                va,
-                access: Access::Read,
-                unit: Unit::IndexList,
-                pc: 0,
-            }
-            .into()
-        })
+        .map_err(|_| GpuFault::new(va, Access::Read, Unit::IndexList).into())
     }
 }
 
