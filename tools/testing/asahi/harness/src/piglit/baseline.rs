@@ -13,7 +13,7 @@ use super::summary::Summary;
 use crate::context::{Context, Place};
 
 /// A list's first line, in two parts because checkpatch takes it for this file's.
-const LICENCE: &str = concat!("# SPDX-License", "-Identifier: MIT OR Apache-2.0");
+const LICENCE: &str = concat!("# SPDX", "-License-Identifier: MIT OR Apache-2.0");
 
 /// Begins a reason that is no more than what the run showed.
 const UNSEEN: &str = "not looked into: ";
