@@ -175,6 +175,10 @@ pub fn run(ctx: &Context) -> Result<u8> {
             verdicts: &tally.verdicts,
         },
     )?;
+    // Once more: whoever keeps only the end of a long log finds them there.
+    for verdict in tally.verdicts.iter().filter(|v| !v.passed) {
+        println!("FAILED  {}: {}", verdict.name, verdict.why);
+    }
     println!("{passed} passed, {failed} failed");
     Ok(u8::from(failed > 0))
 }
