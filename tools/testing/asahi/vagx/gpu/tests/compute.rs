@@ -392,6 +392,34 @@ fn endless_programs_can_be_cancelled() {
     assert_eq!(result, Err(JobError::Cancelled));
 }
 
+/// Counts how often a job asks whether to go on.
+#[derive(Default)]
+struct Asked(Mutex<u32>);
+
+impl Observer for Asked {
+    fn cancelled(&self) -> bool {
+        *self.0.lock().unwrap() += 1;
+        false
+    }
+}
+
+#[test]
+fn programs_without_jumps_ask_whether_to_go_on() {
+    let words = stream(&[&launch([32, 1, 1], [32, 1, 1]), &TERMINATE]);
+    // Loads through u0, which points to mapped memory.
+    let asks = |loads: usize| {
+        let mut memory = machine(&["8800"], None, &words);
+        memory.map(EXEC_BASE + SHADER, 4, false);
+        let mut program = ["0501000d00c0f200"].repeat(loads);
+        program.push("8800");
+        memory.write(EXEC_BASE + SHADER, &code(&program));
+        let asked = Asked::default();
+        run_compute(&memory, &job(), &GpuConfig::default(), &asked).unwrap();
+        asked.0.into_inner().unwrap()
+    };
+    assert!(asks(7000) > asks(10));
+}
+
 #[test]
 fn programs_that_change_are_decoded_anew() {
     let words = stream(&[&launch([32, 1, 1], [32, 1, 1]), &TERMINATE]);

@@ -6,7 +6,7 @@ use super::lanes::room;
 use super::{Context, Lanes, Simd, alu};
 use crate::cache::Program;
 use crate::debug::Stopped;
-use crate::uop::Uop;
+use crate::uop::{TileOp, Uop};
 use std::sync::Arc;
 
 /// Why a SIMD-group stopped running for now.
@@ -334,6 +334,10 @@ impl Simd {
                     if let Some(outcome) = self.memory_uop::<FMA>(memory, context) {
                         break outcome;
                     }
+                    // A program may be long without a jump, and these operations are what takes its time.
+                    if executed > STEP {
+                        break Outcome::Paused;
+                    }
                 }
             }
         };
@@ -394,7 +398,12 @@ impl Simd {
             }
             Uop::Texture(ref op) => return self.texture(context, op),
             Uop::Fragment(ref op) => return self.fragment::<FMA>(context, op),
-            Uop::Tile(ref op) => return self.tile::<FMA>(context, op),
+            Uop::Tile(ref op) => {
+                let outcome = self.tile::<FMA>(context, op);
+                // Each lane of this one may write as many texels as a tile has.
+                let long = matches!(**op, TileOp::Block { .. }).then_some(Outcome::Paused);
+                return outcome.or(long);
+            }
             Uop::Watch(ref watch) => watch.0.stopped(&Stopped {
                 simd: self,
                 context,
