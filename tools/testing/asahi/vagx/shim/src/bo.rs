@@ -48,16 +48,19 @@ impl Bo {
         Bo::map(file, size, private_to)
     }
 
-    /// An object of somebody else's memory.
+    /// An object of somebody else's memory. What a descriptor may do is for whoever maps it; the GPU may always write.
     pub fn import(fd: c_int) -> Result<Bo, c_int> {
-        if !is_buffer(fd) {
-            return Err(libc::EINVAL);
-        }
-        // SAFETY: Duplicating a descriptor that is open; the result is checked.
-        let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
-        if copy < 0 {
-            return Err(libc::EMFILE);
-        }
+        let copy = match link(fd).as_slice() {
+            name if name.starts_with(LINK) => reopen(fd, libc::O_CLOEXEC | libc::O_RDWR)?,
+            name if name.starts_with(DMA_BUF) => {
+                // SAFETY: Duplicating a descriptor that is open; the result is checked.
+                match unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) } {
+                    copy @ 0.. => copy,
+                    _ => return Err(libc::EMFILE),
+                }
+            }
+            _ => return Err(libc::EINVAL),
+        };
         // SAFETY: A new descriptor that nobody else owns.
         let file = aside(unsafe { OwnedFd::from_raw_fd(copy) });
         // SAFETY: A descriptor of ours.
@@ -125,14 +128,19 @@ impl Bo {
         if flags & !known != 0 || self.private_to.is_some() {
             return Err(libc::EINVAL);
         }
-        let path = format!("/proc/self/fd/{}\0", self.fd());
-        // SAFETY: The path ends with a zero. The call is made without the library's function, which others replace.
-        let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
-        c_int::try_from(fd)
-            .ok()
-            .filter(|fd| *fd >= 0)
-            .ok_or(libc::EMFILE)
+        reopen(self.fd(), flags as c_int)
     }
+}
+
+/// Opens the file of a descriptor once more.
+fn reopen(fd: c_int, flags: c_int) -> Result<c_int, c_int> {
+    let path = format!("/proc/self/fd/{fd}\0");
+    // SAFETY: The path ends with a zero. The call is made without the library's function, which others replace.
+    let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
+    c_int::try_from(fd)
+        .ok()
+        .filter(|fd| *fd >= 0)
+        .ok_or(libc::EMFILE)
 }
 
 /// Moves a descriptor out of the way of the client's own, which it may use with select(2). There is one for each
@@ -162,6 +170,12 @@ fn aside(file: OwnedFd) -> OwnedFd {
 
 /// Whether a descriptor is that of an object, of this process or another, or of a real device's memory.
 pub fn is_buffer(fd: c_int) -> bool {
+    let link = link(fd);
+    link.starts_with(LINK) || link.starts_with(DMA_BUF)
+}
+
+/// What the kernel calls the file of a descriptor, as far as is needed to tell the kind.
+fn link(fd: c_int) -> Vec<u8> {
     let path = format!("/proc/self/fd/{fd}\0");
     let mut link = [0u8; 64];
     // SAFETY: The path ends with a zero, and there is room for so many bytes.
@@ -174,13 +188,33 @@ pub fn is_buffer(fd: c_int) -> bool {
             link.len(),
         )
     };
-    let link = link.get(..len.max(0) as usize).unwrap_or_default();
-    link.starts_with(LINK) || link.starts_with(DMA_BUF)
+    link.get(..len.max(0) as usize).unwrap_or_default().to_vec()
 }
 
 impl Drop for Bo {
     fn drop(&mut self) {
         // SAFETY: The mapping is this object's, and nothing points into it any more.
         unsafe { libc::munmap(self.at.as_ptr().cast(), self.size as usize) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As when the exporter has closed its own while the importer was at work.
+    #[test]
+    fn a_read_only_descriptor_is_an_object_to_write() {
+        let bo = Bo::new(0x4000, None).unwrap();
+        let fd = bo.export(libc::O_CLOEXEC as u32).unwrap();
+        drop(bo);
+        let imported = Bo::import(fd).unwrap();
+        assert_eq!(imported.size(), 0x4000);
+        // SAFETY: Nobody else has this mapping, and the descriptor is ours.
+        unsafe {
+            imported.host(0).unwrap().write(1);
+            libc::close(fd);
+        }
+        assert_eq!(Bo::import(0).err(), Some(libc::EINVAL));
     }
 }
