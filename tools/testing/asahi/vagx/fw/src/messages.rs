@@ -46,6 +46,10 @@ pub(crate) fn run(core: &Core) {
         for va in news.init {
             state.init(va);
         }
+        // A crash ends it, and what came together with its cause is not looked at any more.
+        if core.stopped() {
+            return;
+        }
         if news.kick {
             core.trace.event("ep21 doorbell", "kick", &[]);
         }
