@@ -2,35 +2,9 @@
 
 //! Draws by hand: records, index lists and a program whose vertices come from the index buffer itself.
 
-use std::cell::UnsafeCell;
-use std::ptr::NonNull;
-
+use super::memory::{BASE, Memory, WORDS};
 use vagx_gpu::geometry::{Primitive, Shape, Vertex};
-use vagx_gpu::{
-    Access, Geometry, Gpu, GpuConfig, GpuMemory, JobError, PAGE_SIZE, Unmapped, VertexJob,
-};
-
-const BASE: u64 = 0x20_0000_0000;
-const WORDS: usize = PAGE_SIZE as usize / 4;
-
-/// One page at `BASE`.
-#[repr(align(16))]
-struct Memory(UnsafeCell<[u32; WORDS]>);
-
-// SAFETY: The tests write the page only before jobs, and jobs read it by atomics.
-unsafe impl Send for Memory {}
-// SAFETY: As above.
-unsafe impl Sync for Memory {}
-
-// SAFETY: The page lives as long as the memory and is not touched otherwise while a job runs.
-unsafe impl GpuMemory for Memory {
-    fn page(&self, va: u64, access: Access) -> Result<NonNull<u8>, Unmapped> {
-        if va / PAGE_SIZE != BASE / PAGE_SIZE || access == Access::Write {
-            return Err(Unmapped);
-        }
-        NonNull::new(self.0.get().cast()).ok_or(Unmapped)
-    }
-}
+use vagx_gpu::{Geometry, Gpu, GpuConfig, JobError, VertexJob};
 
 // Where things are, in words.
 const RECORD: usize = 0x100;
@@ -185,7 +159,7 @@ impl Drawing {
             ppp_ctrl: 0x202,
             ..VertexJob::default()
         };
-        let memory = Memory(UnsafeCell::new(page));
+        let memory = Memory::new(page);
         Gpu::new(self.config.clone()).run_vertex(&memory, &job, &())
     }
 

@@ -2,35 +2,10 @@
 
 //! Control streams of vertex jobs on a small memory.
 
-use std::cell::UnsafeCell;
-use std::ptr::NonNull;
-
+use super::memory::{BASE as STREAM, Memory, WORDS};
 use vagx_gpu::{
-    Access, Gpu, GpuConfig, GpuFault, GpuMemory, JobError, Observer, PAGE_SIZE, Unit, Unmapped,
-    VertexJob, VertexStats,
+    Access, Gpu, GpuConfig, GpuFault, JobError, Observer, Unit, VertexJob, VertexStats,
 };
-
-const STREAM: u64 = 0x20_0000_0000;
-const WORDS: usize = PAGE_SIZE as usize / 4;
-
-/// One page at `STREAM`.
-#[repr(align(16))]
-struct Memory(UnsafeCell<[u32; WORDS]>);
-
-// SAFETY: The tests write the page only before jobs, and jobs read it by atomics.
-unsafe impl Send for Memory {}
-// SAFETY: As above.
-unsafe impl Sync for Memory {}
-
-// SAFETY: The page lives as long as the memory and is not touched otherwise while a job runs.
-unsafe impl GpuMemory for Memory {
-    fn page(&self, va: u64, access: Access) -> Result<NonNull<u8>, Unmapped> {
-        if va / PAGE_SIZE != STREAM / PAGE_SIZE || access == Access::Write {
-            return Err(Unmapped);
-        }
-        NonNull::new(self.0.get().cast()).ok_or(Unmapped)
-    }
-}
 
 fn run_with(words: &[(usize, &[u32])], observer: &dyn Observer) -> Result<VertexStats, JobError> {
     let mut page = [0xe000_0000; WORDS];
@@ -41,7 +16,7 @@ fn run_with(words: &[(usize, &[u32])], observer: &dyn Observer) -> Result<Vertex
         vdm_ctrl_stream_base: STREAM,
         ..VertexJob::default()
     };
-    let memory = Memory(UnsafeCell::new(page));
+    let memory = Memory::new(page);
     Gpu::new(GpuConfig::default())
         .run_vertex(&memory, &job, observer)
         .map(|geometry| geometry.stats)
