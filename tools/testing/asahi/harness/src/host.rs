@@ -3,11 +3,10 @@
 //! A Debian root of this machine's own architecture, whose programs find the virtual GPU inside their
 //! process: no guest, no kernel driver.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::cache;
 use crate::context::Context;
@@ -78,7 +77,7 @@ impl Host {
                 true => Some(piglit_root(ctx, progress)?),
                 false => None,
             },
-            shim: shim(ctx, progress)?,
+            shim: vagx::shim(ctx, progress)?,
         })
     }
 
@@ -193,20 +192,4 @@ pub fn piglit_root(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
 /// The scripts that piglit's tests are made of, the same for every architecture.
 pub fn generated_tests(piglit_root: &Path) -> PathBuf {
     piglit_root.join(format!("usr/lib/{}/piglit/generated_tests", ARCH.1))
-}
-
-fn shim(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
-    if let Some(own) = &ctx.params.shim {
-        return Ok(own.clone());
-    }
-    let log = proc::fresh(&ctx.build.join("logs"), "cargo-shim.log")?;
-    progress.step("shim", || {
-        let mut cargo = proc::command("cargo");
-        cargo
-            .current_dir(ctx.asahi())
-            .args(["build", "--locked", "--release", "-p", "vagx-shim"]);
-        proc::run_logged(cargo, &log, "the build of the shim")
-    })?;
-    let built = vagx::target(ctx).join("release/libvagx_shim.so");
-    fs::canonicalize(&built).with_context(|| format!("no {}", built.display()))
 }

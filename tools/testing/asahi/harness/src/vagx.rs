@@ -26,18 +26,43 @@ pub struct Options {
 
 /// Builds vagx and gives the path of its program.
 pub fn build(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
-    if let Some(own) = &ctx.params.vagx {
+    release(ctx, progress, &ctx.params.vagx, "vagx", "vagx", "vagx")
+}
+
+/// The library that answers the driver's interface in a program's own process.
+pub fn shim(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
+    release(
+        ctx,
+        progress,
+        &ctx.params.shim,
+        "shim",
+        "vagx-shim",
+        "libvagx_shim.so",
+    )
+}
+
+/// Builds a package as fast code and gives the file that comes of it, unless a person has one of their own.
+fn release(
+    ctx: &Context,
+    progress: &mut Progress,
+    own: &Option<PathBuf>,
+    what: &str,
+    package: &str,
+    file: &str,
+) -> Result<PathBuf> {
+    if let Some(own) = own {
         return Ok(own.clone());
     }
-    let log = proc::fresh(&ctx.build.join("logs"), "cargo-vagx.log")?;
-    progress.step("vagx", || {
+    let log = proc::fresh(&ctx.build.join("logs"), &format!("cargo-{what}.log"))?;
+    progress.step(what, || {
         let mut cargo = proc::command("cargo");
         cargo
             .current_dir(ctx.asahi())
-            .args(["build", "--locked", "--release", "-p", "vagx"]);
-        proc::run_logged(cargo, &log, "the build of vagx")
+            .args(["build", "--locked", "--release", "-p", package]);
+        proc::run_logged(cargo, &log, &format!("the build of {package}"))
     })?;
-    Ok(target(ctx).join("release/vagx"))
+    let built = target(ctx).join("release").join(file);
+    fs::canonicalize(&built).with_context(|| format!("no {}", built.display()))
 }
 
 /// Where cargo puts what it builds.
