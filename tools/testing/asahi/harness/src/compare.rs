@@ -72,32 +72,33 @@ const SUBJECTS: [Subject; 3] = [
     },
 ];
 
-/// Scenes that differ by more than others, by how many pixels in a thousand, and why.
+/// Scenes that differ by more than others, by how many pixels in a thousand, and why. Where softpipe is named, Mesa's
+/// two CPU renderers drew the same frame, and the number is how many of 480,000 pixels they do not agree on.
 const EXPLAINED: [(&str, u64, &str); 5] = [
     (
         "glmark2:texture:texture-filter=nearest",
         5,
-        "where a coordinate falls on the edge between two texels, the last bit chooses",
+        "every 25th column of pixels falls on the edge between two texels, where the last bit chooses",
     ),
     (
         "glmark2:shading:shading=phong",
         3,
-        "highlights are high powers, which both approximate in their own way",
+        "highlights are high powers, which both approximate in their own way (softpipe: 1,065)",
     ),
     (
         "glmark2:terrain",
         200,
-        "its noise multiplies and takes remainders: the last bit of a division moves a grain",
+        "its noise takes remainders of products: the last bit of a division moves a grain (softpipe: 339,720)",
     ),
     (
         "glmark2:refract",
         20,
-        "what is behind glass depends on the last bits of normals and of a depth that was stored",
+        "what is behind glass depends on the last bits of normals and of stored depth (softpipe: 10,985)",
     ),
     (
         "glmark2:function:fragment-complexity=medium",
         60,
-        "squares, roots and fractions in turn, which magnify an error each time",
+        "squares, roots and fractions in turn magnify an error each time (softpipe: 77,111)",
     ),
 ];
 
