@@ -23,7 +23,6 @@ use crate::proc;
 use crate::verbs;
 use baseline::Baseline;
 use runner::Runner;
-use summary::Summary;
 
 /// What runs when nothing is named.
 const PROFILE: &str = "quick_gl";
@@ -75,15 +74,11 @@ pub fn run(ctx: &Context) -> Result<u8> {
     let list = baseline::path(ctx, profile);
     let mut baseline = Baseline::read(&list)?;
     let dir = folder(ctx, profile, &names);
-    let default = LIMIT.iter().find(|(p, _)| *p == place);
-    let limit = params.timeout.unwrap_or(Duration::from_secs(
-        default.map_or(120, |(_, seconds)| *seconds),
-    ));
     let runner = Runner {
         profile,
         whole,
         names: &names,
-        limit,
+        limit: params.timeout.unwrap_or(limit(place)),
         dir: &dir,
     };
     let troubles = match place {
@@ -91,9 +86,8 @@ pub fn run(ctx: &Context) -> Result<u8> {
         Place::Vm => runner.vm(ctx, &mut progress)?,
     };
 
-    let tests = results::load(&runner.results())?;
     let last = ctx.build.join("piglit");
-    let summary = Summary::of(&tests, &names, &baseline);
+    let summary = runner.summary(&baseline)?;
     summary.print(&list);
     if place == Place::Vm {
         summary.compare(&results::verdicts(&last, profile, Place::Shim));
@@ -109,6 +103,42 @@ pub fn run(ctx: &Context) -> Result<u8> {
         println!("baseline  {}", list.display());
     }
     Ok(u8::from(!summary.good() || !troubles.is_empty()))
+}
+
+/// Runs a sample of a profile anew in the shim. All that fails must be known to.
+pub fn sample(ctx: &Context, host: &Host, profile: &str, size: usize) -> Result<()> {
+    let mut all = list(host, profile, None)?;
+    all.retain(|name| !name.contains(COMMENT));
+    let names = select::choose(all, Some((size, SEED)), None);
+    let dir = folder(ctx, profile, &names);
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    let runner = Runner {
+        profile,
+        whole: false,
+        names: &names,
+        limit: limit(Place::Shim),
+        dir: &dir,
+    };
+    runner.shim(host)?;
+    let list = baseline::path(ctx, profile);
+    let summary = runner.summary(&Baseline::read(&list)?)?;
+    if !summary.good() {
+        bail!(
+            "{} (results: {}, known failures: {})",
+            summary.news().join(", "),
+            runner.results().display(),
+            list.display()
+        );
+    }
+    Ok(())
+}
+
+/// What one test may take in a place.
+fn limit(place: Place) -> Duration {
+    let limit = LIMIT.iter().find(|(p, _)| *p == place);
+    Duration::from_secs(limit.map_or(LIMIT[0].1, |(_, seconds)| *seconds))
 }
 
 /// The names of a profile's tests in piglit's own order.

@@ -17,6 +17,7 @@ use crate::ktap;
 use crate::kunit;
 use crate::lint;
 use crate::picture;
+use crate::piglit;
 use crate::prepare::Prepared;
 use crate::proc;
 use crate::progress::Progress;
@@ -102,7 +103,12 @@ const SESSION: [(&str, &str); 19] = [
 ];
 
 /// The groups of tests in the order in which they run.
-const GROUPS: [&str; 7] = ["cargo", "shim", "kunit", "guest", "faults", "debug", "lint"];
+const GROUPS: [&str; 8] = [
+    "cargo", "shim", "piglit", "kunit", "guest", "faults", "debug", "lint",
+];
+
+/// How many tests of piglit's profiles run.
+const PIGLIT: [(&str, usize); 3] = [("quick_cl", 40), ("quick_shader", 150), ("quick_gl", 100)];
 
 pub fn run(ctx: &Context) -> Result<u8> {
     let only = &ctx.params.only;
@@ -121,8 +127,11 @@ pub fn run(ctx: &Context) -> Result<u8> {
     if wanted("shim") {
         shim_tests(ctx, &mut progress, &mut tally);
     }
+    if wanted("piglit") {
+        piglit_tests(ctx, &mut progress, &mut tally);
+    }
     let mut versions = None;
-    if GROUPS[2..6].iter().any(|group| wanted(group)) {
+    if GROUPS[3..7].iter().any(|group| wanted(group)) {
         let prepared = Prepared::make(ctx, &mut progress)?;
         let kernel = kernel::build(ctx, &mut progress, false)?;
         let these = prepared.versions(ctx, &kernel);
@@ -211,6 +220,18 @@ fn shim_tests(ctx: &Context, progress: &mut Progress, tally: &mut Tally) {
     );
     if let Err(error) = result {
         tally.add("shim: frames", Err(error));
+    }
+}
+
+/// A sample of each profile of piglit, in the shim.
+fn piglit_tests(ctx: &Context, progress: &mut Progress, tally: &mut Tally) {
+    let host = match Host::make(ctx, progress, true) {
+        Ok(host) => host,
+        Err(error) => return tally.add("piglit: set up", Err(error)),
+    };
+    for (profile, size) in PIGLIT {
+        let result = piglit::sample(ctx, &host, profile, size);
+        tally.add(format!("piglit: {size} of {profile}"), result);
     }
 }
 

@@ -11,9 +11,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
+use super::baseline::Baseline;
 use super::cause;
 use super::meter::Meter;
 use super::results;
+use super::summary::Summary;
 use crate::context::Context;
 use crate::host::Host;
 use crate::kernel;
@@ -49,6 +51,12 @@ pub struct Runner<'a> {
 impl Runner<'_> {
     pub fn results(&self) -> PathBuf {
         self.dir.join("results")
+    }
+
+    /// What the run came to.
+    pub fn summary(&self, baseline: &Baseline) -> Result<Summary> {
+        let tests = results::load(&self.results())?;
+        Ok(Summary::of(&tests, self.names, baseline))
     }
 
     /// Runs in the shim. What stands out beside the tests' results is given.

@@ -74,7 +74,21 @@ impl Summary {
 
     /// Whether all that failed is known to.
     pub fn good(&self) -> bool {
-        self.missing.is_empty() && self.failures.values().all(|f| f.known.is_some())
+        self.missing.is_empty() && self.unknown().next().is_none()
+    }
+
+    /// What is not as it is known to be: failures, and tests without a result.
+    pub fn news(&self) -> Vec<String> {
+        let failed = self.unknown();
+        let failed = failed.map(|(name, verdict)| format!("{verdict} {name}"));
+        let missing = self.missing.iter().map(|name| format!("no result {name}"));
+        failed.chain(missing).collect()
+    }
+
+    /// Failures that are not known, and what they came to.
+    fn unknown(&self) -> impl Iterator<Item = (&str, &str)> {
+        let new = self.failures.iter().filter(|(_, f)| f.known.is_none());
+        new.map(|(name, _)| (name.as_str(), self.verdicts[name].as_str()))
     }
 
     fn count(&self, verdict: &str) -> usize {
@@ -101,16 +115,11 @@ impl Summary {
         print_groups("failures by what they showed:", &causes);
         let known = self.groups(|f| f.known.as_deref());
         print_groups("known failures by their reason:", &known);
-        let new: Vec<&str> = self
-            .failures
-            .iter()
-            .filter(|(_, f)| f.known.is_none())
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let new: Vec<_> = self.unknown().collect();
         if !new.is_empty() {
             println!("not in {}:", list.display());
-            for name in &new {
-                println!("  {} {name}", self.verdicts[*name]);
+            for (name, verdict) in &new {
+                println!("  {verdict} {name}");
             }
         }
         if !self.passing.is_empty() {
@@ -204,6 +213,7 @@ mod tests {
     #[test]
     fn only_what_is_known_may_fail() {
         assert!(summary("[why]\nfail b\ntimeout c\n").good());
+        assert_eq!(summary("[why]\nfail b\n").news(), ["timeout c"]);
         // A test that timed out and used to fail is not the failure that is known.
         assert!(!summary("[why]\nfail b\nfail c\n").good());
         assert!(!summary("[why]\nfail b\n").good());
