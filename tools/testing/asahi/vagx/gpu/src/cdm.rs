@@ -8,7 +8,7 @@ use crate::cache::Cache;
 use crate::exec::{Context, Cpu, Launch, SamplerHeap, Simd};
 use crate::image::Imageblock;
 use crate::memory::GpuMemory;
-use crate::{GpuConfig, JobError, Observer, Stats, Unit};
+use crate::{JobError, Machine, Observer, Stats, Unit};
 use crate::{group, launch};
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ pub struct LaunchInfo {
 }
 
 struct Cdm<'a> {
-    config: &'a GpuConfig,
+    machine: &'a Machine,
     cache: &'a Cache,
     job: &'a ComputeJob,
     observer: &'a dyn Observer,
@@ -71,15 +71,15 @@ struct Cdm<'a> {
 }
 
 pub(crate) fn run(
-    config: &GpuConfig,
+    machine: &Machine,
     cache: &Cache,
     space: &dyn GpuMemory,
     job: &ComputeJob,
     observer: &dyn Observer,
 ) -> Result<Stats, JobError> {
-    let cpu = Cpu::detect(config.baseline_cpu);
+    let cpu = Cpu::detect(machine.config.baseline_cpu);
     let mut cdm = Cdm {
-        config,
+        machine,
         cache,
         job,
         observer,
@@ -174,7 +174,7 @@ impl Cdm<'_> {
             grid,
             local,
             vm_slot: self.job.vm_slot,
-            soft_faults: self.config.soft_faults,
+            soft_faults: self.machine.config.soft_faults,
             ..Launch::default()
         };
         let source = launch::Source {
@@ -200,7 +200,7 @@ impl Cdm<'_> {
             ..std::mem::take(&mut self.context.stats)
         };
         group::run(&group::Grid {
-            config: self.config,
+            machine: self.machine,
             cpu: self.cpu,
             program: &loaded.program,
             launch: &loaded.launch,

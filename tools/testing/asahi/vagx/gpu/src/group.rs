@@ -11,7 +11,7 @@ use crate::image::Imageblock;
 use crate::memory::{Access, GpuMemory, Memory};
 use crate::parallel::{self, Plan, Stop};
 use crate::texture::States;
-use crate::{GpuConfig, GpuFault, JobError, Observer, Stats, Unit};
+use crate::{GpuFault, JobError, Machine, Observer, Stats, Unit};
 use std::sync::Arc;
 
 /// Below so many SIMD-groups per worker, starting it takes longer than it saves.
@@ -19,7 +19,7 @@ const WORTH_A_WORKER: u64 = 32;
 
 /// A grid that is to run.
 pub(crate) struct Grid<'a> {
-    pub(crate) config: &'a GpuConfig,
+    pub(crate) machine: &'a Machine,
     pub(crate) cpu: Cpu,
     pub(crate) program: &'a Program,
     pub(crate) launch: &'a Arc<Launch>,
@@ -61,12 +61,13 @@ pub(crate) fn run(grid: &Grid<'_>) -> Result<Stats, JobError> {
         .saturating_mul(groups[2]);
     let threads: u32 = launch.local.iter().product();
     let simds = u64::from(threads.div_ceil(32));
-    let plan = Plan::new(grid.config, total, WORTH_A_WORKER.div_ceil(simds.max(1)));
+    let plan = Plan::new(grid.machine, total, WORTH_A_WORKER.div_ceil(simds.max(1)));
     let workers = parallel::run(
+        &grid.machine.crew,
         plan,
         grid.observer,
         |number| {
-            let core = (number % u64::from(grid.config.cores.max(1))) as u32;
+            let core = (number % u64::from(grid.machine.config.cores.max(1))) as u32;
             let mut context = Context::new(Arc::clone(launch), grid.space, core);
             context.block = grid.block.clone();
             Worker {

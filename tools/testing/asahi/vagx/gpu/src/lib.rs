@@ -10,6 +10,7 @@
 
 mod cache;
 mod cdm;
+mod crew;
 mod debug;
 mod exec;
 mod fragment;
@@ -185,15 +186,38 @@ pub enum JobError {
 
 /// A GPU: its configuration and the programs that it has seen. Jobs of any address space may run at the same time.
 pub struct Gpu {
-    config: GpuConfig,
+    machine: Machine,
     cache: cache::Cache,
+}
+
+/// What jobs run on.
+struct Machine {
+    config: GpuConfig,
+    /// Threads for a piece of work, the caller's among them.
+    threads: u64,
+    crew: crew::Crew,
+}
+
+impl Machine {
+    fn new(config: GpuConfig) -> Self {
+        let threads = match config.threads {
+            // Some systems look into many files to tell.
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        };
+        Machine {
+            config,
+            threads: threads as u64,
+            crew: crew::Crew::default(),
+        }
+    }
 }
 
 impl Gpu {
     /// A GPU that has seen nothing yet.
     pub fn new(config: GpuConfig) -> Self {
         Gpu {
-            config,
+            machine: Machine::new(config),
             cache: cache::Cache::default(),
         }
     }
@@ -201,7 +225,7 @@ impl Gpu {
     /// The same, with somebody who looks on.
     pub fn with_debugger(config: GpuConfig, debugger: Arc<dyn Debugger>) -> Self {
         Gpu {
-            config,
+            machine: Machine::new(config),
             cache: cache::Cache::watched(debugger),
         }
     }
@@ -218,7 +242,7 @@ impl Gpu {
         job: &ComputeJob,
         observer: &dyn Observer,
     ) -> Result<Stats, JobError> {
-        cdm::run(&self.config, &self.cache, memory, job, observer)
+        cdm::run(&self.machine, &self.cache, memory, job, observer)
     }
 
     /// Runs the vertex half of a render: reads its control stream to the end. What it makes is for
@@ -229,7 +253,7 @@ impl Gpu {
         job: &VertexJob,
         observer: &dyn Observer,
     ) -> Result<Geometry, JobError> {
-        vdm::run(&self.config, &self.cache, memory, job, observer)
+        vdm::run(&self.machine, &self.cache, memory, job, observer)
     }
 
     /// Runs the fragment half of a render whose vertex half made `geometry`, on worker threads. Blocks the caller.
@@ -240,7 +264,7 @@ impl Gpu {
         geometry: &Geometry,
         observer: &dyn Observer,
     ) -> Result<Rendered, JobError> {
-        fragment::run(&self.config, &self.cache, memory, job, geometry, observer)
+        fragment::run(&self.machine, &self.cache, memory, job, geometry, observer)
     }
 }
 

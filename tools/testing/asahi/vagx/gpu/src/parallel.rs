@@ -5,7 +5,8 @@
 //! Items are numbered. Workers take them in runs of neighbours, the lowest first, so that what lies together in memory
 //! stays together; which worker gets which is up to chance, so that results must not depend on it.
 
-use crate::{GpuConfig, JobError, Observer};
+use crate::crew::Crew;
+use crate::{JobError, Machine, Observer};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -22,13 +23,9 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// A plan for `items` items, with a worker for every `worth` of them at most: a thread should have more to do than
-    /// it takes to start one, which is some tens of microseconds.
-    pub(crate) fn new(config: &GpuConfig, items: u64, worth: u64) -> Self {
-        let most = match config.threads {
-            0 => std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
-            n => n as u64,
-        };
-        let workers = most.min(items / worth.max(1)).max(1);
+    /// it takes to wake it, which is some microseconds.
+    pub(crate) fn new(machine: &Machine, items: u64, worth: u64) -> Self {
+        let workers = machine.threads.min(items / worth.max(1)).max(1);
         // Few enough that all workers end at about the same time, many enough that they do not fight for the counter.
         let chunk = (items / workers / 16).clamp(1, 64);
         Plan {
@@ -58,8 +55,9 @@ impl Stop<'_> {
 }
 
 /// Does `work` for each item. Each worker has a state of its own, made by `start` of its number; what `finish` makes of
-/// the states is returned, one for each worker. After the first error no more items are begun, and it is the result.
+/// the states is returned, one for each worker that came in time. After the first error no more items are begun, and it is the result.
 pub(crate) fn run<S, R: Send>(
+    crew: &Crew,
     plan: Plan,
     observer: &dyn Observer,
     start: impl Fn(u64) -> S + Sync,
@@ -100,17 +98,7 @@ pub(crate) fn run<S, R: Send>(
         let finished = finish(state);
         lock().0.push(finished);
     };
-    if plan.workers <= 1 {
-        worker(0);
-    } else {
-        std::thread::scope(|scope| {
-            for number in 1..plan.workers {
-                let worker = &worker;
-                scope.spawn(move || worker(number));
-            }
-            worker(0);
-        });
-    }
+    crew.run(plan.workers.saturating_sub(1), &worker);
     let (finished, error) = result.into_inner().unwrap_or_else(PoisonError::into_inner);
     error.map_or(Ok(finished), Err)
 }
@@ -128,6 +116,7 @@ mod tests {
     #[test]
     fn every_item_is_done_once() {
         let sums = run(
+            &Crew::default(),
             PLAN,
             &(),
             |_| (0u64, 0u64),
@@ -153,6 +142,7 @@ mod tests {
             why: "a test".into(),
         });
         let result = run(
+            &Crew::default(),
             PLAN,
             &(),
             |_| (),
@@ -184,6 +174,7 @@ mod tests {
             }
         }
         let result = run(
+            &Crew::default(),
             PLAN,
             &Cancel,
             |_| (),

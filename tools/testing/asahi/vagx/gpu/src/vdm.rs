@@ -10,7 +10,7 @@ use crate::memory::{GpuMemory, Memory};
 use crate::ppp::Ppp;
 use crate::render::VertexJob;
 use crate::vertex::{Draws, IndexList, Indices, VertexState};
-use crate::{GpuConfig, JobError, Observer, Unit, Unsupported};
+use crate::{JobError, Machine, Observer, Unit, Unsupported};
 use std::sync::Arc;
 
 /// Streams that may be waiting for one that they called.
@@ -43,7 +43,7 @@ struct Vdm<'a> {
 }
 
 pub(crate) fn run(
-    config: &GpuConfig,
+    machine: &Machine,
     cache: &Cache,
     space: &dyn GpuMemory,
     job: &VertexJob,
@@ -56,7 +56,7 @@ pub(crate) fn run(
         ppp: Ppp::default(),
         state: None,
         vertex: VertexState::default(),
-        draws: Draws::new(config, cache, observer, job, space),
+        draws: Draws::new(machine, cache, observer, job, space),
     };
     vdm.stream(job.vdm_ctrl_stream_base)?;
     Ok(Geometry {

@@ -13,7 +13,7 @@ use crate::geometry::{DrawState, Geometry};
 use crate::launch::{self, Loaded, Source};
 use crate::memory::GpuMemory;
 use crate::render::{RenderJob, TileProgram};
-use crate::{GpuConfig, JobError, Observer, Unit, Unsupported};
+use crate::{JobError, Machine, Observer, Unit, Unsupported};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -160,7 +160,7 @@ impl DrawInfo {
 
 /// A render.
 pub(super) struct Frame<'a> {
-    pub(super) config: &'a GpuConfig,
+    pub(super) machine: &'a Machine,
     pub(super) cpu: Cpu,
     pub(super) space: &'a dyn GpuMemory,
     pub(super) job: &'a RenderJob,
@@ -184,7 +184,7 @@ pub(super) struct Frame<'a> {
 /// Loads what `Frame` is made of.
 struct Loader<'a> {
     job: &'a RenderJob,
-    config: &'a GpuConfig,
+    machine: &'a Machine,
     cache: &'a Cache,
     cpu: Cpu,
     observer: &'a dyn Observer,
@@ -200,7 +200,7 @@ type PipeKey = ([u32; 4], u32, bool);
 
 impl<'a> Frame<'a> {
     pub(super) fn new(
-        config: &'a GpuConfig,
+        machine: &'a Machine,
         cache: &'a Cache,
         space: &'a dyn GpuMemory,
         job: &'a RenderJob,
@@ -212,10 +212,10 @@ impl<'a> Frame<'a> {
         if !matches!(samples, 1 | 2 | 4) {
             return refuse(&format!("{samples} samples"));
         }
-        let cpu = Cpu::detect(config.baseline_cpu);
+        let cpu = Cpu::detect(machine.config.baseline_cpu);
         let mut loader = Loader {
             job,
-            config,
+            machine,
             cache,
             cpu,
             observer,
@@ -237,7 +237,7 @@ impl<'a> Frame<'a> {
         let programs = (loader.pipes.iter().map(|pipe| &pipe.loaded)).chain(&background);
         let targets = debug::merged(programs.flat_map(|loaded| debug::targets(&loaded.program)));
         Ok(Frame {
-            config,
+            machine,
             cpu,
             space,
             job,
@@ -280,7 +280,7 @@ impl Loader<'_> {
                 address: self.job.fragment.sampler_heap,
                 count: self.job.fragment.sampler_count,
             },
-            soft_faults: self.config.soft_faults,
+            soft_faults: self.machine.config.soft_faults,
             ..Launch::default()
         };
         launch::load(&source, launch, &mut self.context, &mut self.simd)

@@ -31,7 +31,7 @@ use crate::geometry::Geometry;
 use crate::memory::{Access, GpuMemory, Memory};
 use crate::parallel::{self, Plan};
 use crate::render::{RenderJob, Rendered};
-use crate::{GpuConfig, GpuFault, JobError, Observer, Unit};
+use crate::{GpuFault, JobError, Machine, Observer, Unit};
 use bins::Bins;
 use frame::Frame;
 use group::Queries;
@@ -42,7 +42,7 @@ const WORTH_A_WORKER: u64 = 4;
 
 /// Draws all tiles.
 pub(crate) fn run(
-    config: &GpuConfig,
+    machine: &Machine,
     cache: &Cache,
     space: &dyn GpuMemory,
     job: &RenderJob,
@@ -53,7 +53,7 @@ pub(crate) fn run(
         // No pixels, and so nothing else is looked at.
         return Ok(Rendered::default());
     }
-    let frame = Frame::new(config, cache, space, job, geometry, observer)?;
+    let frame = Frame::new(machine, cache, space, job, geometry, observer)?;
     let bins = Bins::new(
         &frame.grid,
         geometry,
@@ -61,10 +61,11 @@ pub(crate) fn run(
         frame.samples == 1,
         observer,
     )?;
-    let mut plan = Plan::new(config, frame.grid.tiles().into(), WORTH_A_WORKER);
+    let mut plan = Plan::new(machine, frame.grid.tiles().into(), WORTH_A_WORKER);
     // Tiles take long, and some much longer than others.
     plan.chunk = plan.chunk.min(4);
     let left = parallel::run(
+        &machine.crew,
         plan,
         observer,
         |number| Worker::new(&frame, &bins, number),

@@ -53,7 +53,7 @@ pub(super) struct Tile {
 impl<'a> Worker<'a> {
     pub(super) fn new(frame: &'a Frame<'a>, bins: &'a Bins, number: u64) -> Self {
         let grid = &frame.grid;
-        let core = (number % u64::from(frame.config.cores.max(1))) as u32;
+        let core = (number % u64::from(frame.machine.config.cores.max(1))) as u32;
         let zs = DepthStencil::new(
             grid.tile[0] as usize,
             grid.tile[1] as usize,

@@ -15,7 +15,7 @@ use crate::geometry::{Builder, Draw, DrawState};
 use crate::launch::{self, Loaded};
 use crate::memory::GpuMemory;
 use crate::render::VertexJob;
-use crate::{GpuConfig, JobError, Observer, Unsupported};
+use crate::{JobError, Machine, Observer, Unsupported};
 use assembly::{Assembler, Topology};
 use index::{Batch, INSTANCE, RESTART, Walk};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(crate) struct VertexState {
 
 /// Runs draws, one after the other.
 pub(crate) struct Draws<'a> {
-    config: &'a GpuConfig,
+    machine: &'a Machine,
     cache: &'a Cache,
     observer: &'a dyn Observer,
     job: &'a VertexJob,
@@ -58,7 +58,7 @@ pub(crate) struct Draws<'a> {
 
 impl<'a> Draws<'a> {
     pub(crate) fn new(
-        config: &'a GpuConfig,
+        machine: &'a Machine,
         cache: &'a Cache,
         observer: &'a dyn Observer,
         job: &'a VertexJob,
@@ -67,11 +67,11 @@ impl<'a> Draws<'a> {
         let mut context = Context::new(Arc::default(), space, 0);
         context.outputs = Some(Default::default());
         Draws {
-            config,
+            machine,
             cache,
             observer,
             job,
-            cpu: Cpu::detect(config.baseline_cpu),
+            cpu: Cpu::detect(machine.config.baseline_cpu),
             context,
             simd: Simd::new(),
             loaded: None,
@@ -186,7 +186,7 @@ impl<'a> Draws<'a> {
                 count: self.job.sampler_count,
             },
             vm_slot: self.job.vm_slot,
-            soft_faults: self.config.soft_faults,
+            soft_faults: self.machine.config.soft_faults,
             ..Launch::default()
         };
         let loaded = launch::load(&source, launch, &mut self.context, &mut self.simd)?;

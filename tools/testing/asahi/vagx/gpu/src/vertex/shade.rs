@@ -28,7 +28,7 @@ impl Draws<'_> {
             size,
         };
         let groups = count.div_ceil(32);
-        let plan = Plan::new(self.config, groups as u64, WORTH_A_WORKER);
+        let plan = Plan::new(self.machine, groups as u64, WORTH_A_WORKER);
         let ids = |index: usize| {
             let range = index * 32..(index * 32 + 32).min(count);
             (&batch.vertices[range.clone()], &batch.instances[range])
@@ -49,8 +49,9 @@ impl Draws<'_> {
         let parts: Vec<Mutex<&mut [u32]>> =
             self.words.chunks_mut(32 * size).map(Mutex::new).collect();
         let (launch, space) = (&loaded.launch, self.context.memory.space());
-        let cores = u64::from(self.config.cores.max(1));
+        let cores = u64::from(self.machine.config.cores.max(1));
         parallel::run(
+            &self.machine.crew,
             plan,
             self.observer,
             |number| {
