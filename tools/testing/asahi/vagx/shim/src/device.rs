@@ -23,6 +23,8 @@ pub struct Device {
     pub nodes: Nodes,
     pub hub: Arc<Hub>,
     pub gpu: Gpu,
+    /// The number of the process.
+    pub process: libc::pid_t,
     /// Objects that were exported or imported.
     shared: Mutex<HashMap<Identity, Weak<Bo>>>,
     /// Sync objects that were exported, with a descriptor that keeps the identity theirs.
@@ -46,6 +48,7 @@ pub fn device() -> &'static Device {
         nodes: Nodes::default(),
         hub: Arc::default(),
         gpu: Gpu::new(GpuConfig::default()),
+        process: std::process::id() as libc::pid_t,
         shared: Mutex::default(),
         syncobjs: Mutex::default(),
         queues: Mutex::default(),

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,8 @@ pub struct Hub {
     /// Sync files by the inode of the client's end.
     pending: Mutex<HashMap<u64, Pending>>,
     changed: Condvar,
+    /// Threads that wait. It changes, and is looked at, by who has the lock.
+    waiting: AtomicUsize,
 }
 
 impl Hub {
@@ -99,13 +101,20 @@ impl Hub {
                 false
             }
         });
-        self.changed.notify_all();
+        self.wake(pending);
     }
 
     /// Has all waiters look again.
     pub fn touch(&self) {
-        drop(self.lock());
-        self.changed.notify_all();
+        self.wake(self.lock());
+    }
+
+    fn wake(&self, pending: MutexGuard<'_, HashMap<u64, Pending>>) {
+        let anybody = self.waiting.load(SeqCst) != 0;
+        drop(pending);
+        if anybody {
+            self.changed.notify_all();
+        }
     }
 
     /// Waits until `done` gives something, at most until `end`.
@@ -115,22 +124,20 @@ impl Hub {
             if let Some(value) = done() {
                 return Some(value);
             }
-            guard = match end {
-                None => self
-                    .changed
-                    .wait(guard)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(end) => {
-                    let left = end.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return None;
-                    }
-                    self.changed
-                        .wait_timeout(guard, left)
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return None;
+            }
+            self.waiting.fetch_add(1, SeqCst);
+            guard = match left {
+                None => (self.changed.wait(guard)).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    (self.changed.wait_timeout(guard, left))
                         .unwrap_or_else(PoisonError::into_inner)
                         .0
                 }
             };
+            self.waiting.fetch_sub(1, SeqCst);
         }
     }
 }

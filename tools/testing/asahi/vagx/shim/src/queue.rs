@@ -14,8 +14,11 @@ use crate::vm::Vm;
 use libc::c_int;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vagx_gpu::JobError;
+
+/// How long a queue's thread waits for more before it goes: programs submit again and again, and starting it takes long.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// Starts a thread that is nobody's business: signals are left to the client's own.
 pub fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), c_int> {
@@ -78,6 +81,10 @@ struct State {
     waiting: VecDeque<Work>,
     /// Its thread is there, and will look for more before it goes.
     running: bool,
+    /// It is at work.
+    busy: bool,
+    /// Threads that wait until nothing is left.
+    draining: usize,
     /// A job has faulted: nothing more runs.
     stopped: bool,
 }
@@ -87,6 +94,9 @@ pub struct Queue {
     vm: Arc<Vm>,
     usc_exec_base: u64,
     state: Mutex<State>,
+    /// There is work.
+    news: Condvar,
+    /// There is none left.
     idle: Condvar,
 }
 
@@ -96,6 +106,7 @@ impl Queue {
             vm,
             usc_exec_base,
             state: Mutex::default(),
+            news: Condvar::new(),
             idle: Condvar::new(),
         })
     }
@@ -116,41 +127,59 @@ impl Queue {
             state.running = true;
         }
         state.waiting.push_back(work);
-        self.idle.notify_all();
+        if !state.busy {
+            drop(state);
+            self.news.notify_one();
+        }
         Ok(())
     }
 
     /// Waits until nothing is left to run.
     pub fn drain(&self, end: Instant) {
         let mut state = self.state();
-        while !state.waiting.is_empty() || state.running {
+        while !state.waiting.is_empty() || state.busy {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            state = self
-                .idle
-                .wait_timeout(state, left)
+            state.draining += 1;
+            state = (self.idle.wait_timeout(state, left))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+            state.draining -= 1;
         }
     }
 
     fn run(self: Arc<Self>) {
-        loop {
-            let mut state = self.state();
-            let Some(work) = state.waiting.pop_front() else {
-                state.running = false;
-                self.idle.notify_all();
-                return;
-            };
-            let stopped = state.stopped;
-            drop(state);
+        while let Some((work, stopped)) = self.next() {
             let status = match stopped {
                 true => -libc::ECANCELED,
                 false => self.work(&work),
             };
             device().hub.signal(&work.fence, status);
+        }
+    }
+
+    /// What its thread does next. None if there was nothing to do for a while.
+    fn next(&self) -> Option<(Work, bool)> {
+        let mut state = self.state();
+        state.busy = false;
+        let mut late = false;
+        loop {
+            if let Some(work) = state.waiting.pop_front() {
+                state.busy = true;
+                return Some((work, state.stopped));
+            }
+            if state.draining != 0 {
+                self.idle.notify_all();
+            }
+            if late {
+                state.running = false;
+                return None;
+            }
+            let (guard, waited) =
+                (self.news.wait_timeout(state, LINGER)).unwrap_or_else(PoisonError::into_inner);
+            (state, late) = (guard, waited.timed_out());
         }
     }
 

@@ -4,9 +4,63 @@
 
 use crate::pod::Pod;
 use libc::{c_int, c_void};
+use std::cell::Cell;
+use std::ops::Range;
+
+/// Where the stack of the thread that runs is; empty if that is not known.
+fn stack() -> Range<usize> {
+    thread_local! {
+        static STACK: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
+    }
+    let find = || {
+        // SAFETY: The attributes are filled before they are asked, and destroyed afterwards.
+        unsafe {
+            let mut attributes = std::mem::zeroed();
+            if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
+                return (0, 0);
+            }
+            let (mut start, mut size) = (std::ptr::null_mut(), 0);
+            let result = libc::pthread_attr_getstack(&attributes, &mut start, &mut size);
+            libc::pthread_attr_destroy(&mut attributes);
+            match result {
+                0 => (start as usize, start as usize + size),
+                _ => (0, 0),
+            }
+        }
+    };
+    let (start, end) = STACK.get().unwrap_or_else(|| {
+        let found = find();
+        STACK.set(Some(found));
+        found
+    });
+    start..end
+}
+
+/// Whether bytes are on the stack of the thread that runs, in what its functions use: most structures of clients are.
+fn on_stack(at: u64, len: usize) -> bool {
+    let (mark, stack) = (0u8, stack());
+    let here = &raw const mark as usize;
+    // A thread may run on a stack that is not its own.
+    let Some(left) = stack.end.checked_sub(at as usize) else {
+        return false;
+    };
+    stack.contains(&here) && here < at as usize && len <= left
+}
 
 fn transfer(local: *mut u8, remote: u64, len: usize, write: bool) -> Result<(), c_int> {
     if len == 0 {
+        return Ok(());
+    }
+    if on_stack(remote, len) {
+        // SAFETY: `local` is valid for `len` bytes by this function's callers, and not on the stack of the client's
+        // functions. That stack is there from here to its end.
+        unsafe {
+            if write {
+                std::ptr::copy(local, remote as *mut u8, len);
+            } else {
+                std::ptr::copy(remote as *const u8, local, len);
+            }
+        }
         return Ok(());
     }
     let here = libc::iovec {
@@ -19,7 +73,7 @@ fn transfer(local: *mut u8, remote: u64, len: usize, write: bool) -> Result<(), 
     };
     // SAFETY: `local` is valid for `len` bytes by this function's callers; the other address is checked by the kernel.
     let done = unsafe {
-        let me = libc::getpid();
+        let me = crate::device::device().process;
         if write {
             libc::process_vm_writev(me, &here, 1, &there, 1, 0)
         } else {
@@ -97,8 +151,15 @@ mod tests {
         assert_eq!(copy_in(8, &mut buffer), Err(libc::EFAULT));
         assert_eq!(copy_out(8, &buffer), Err(libc::EFAULT));
         assert_eq!(copy_in(8, &mut []), Ok(()));
+        // On the stack, and elsewhere.
         let source = 0x1234_5678u32.to_le_bytes();
-        copy_in(source.as_ptr() as u64, &mut buffer).unwrap();
-        assert_eq!(buffer, source);
+        for source in [&source, &*Box::new(source)] {
+            assert_eq!(copy_in(source.as_ptr() as u64, &mut buffer), Ok(()));
+            assert_eq!(&buffer, source);
+            buffer = [0; 4];
+        }
+        let end = stack().end;
+        assert!(on_stack(end as u64 - 1, 1) && !on_stack(end as u64 - 1, 2));
+        assert!(!on_stack(stack().start as u64, 1));
     }
 }
