@@ -12,7 +12,7 @@ mod rect;
 
 pub(crate) use block::Imageblock;
 pub(crate) use descriptor::{Channel, Dimension};
-pub(crate) use rect::Rect;
+pub(crate) use rect::{Cells, Rect, Texels, together};
 
 use crate::exec::Lanes;
 use crate::memory::Memory;

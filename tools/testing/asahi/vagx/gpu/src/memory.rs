@@ -313,9 +313,25 @@ impl<'a> Memory<'a> {
             let offset = (va & OFFSET) as usize;
             let here = rest.len().min((PAGE_SIZE as usize - offset) / 4);
             let (now, then) = rest.split_at(here);
-            for (i, &word) in now.iter().enumerate() {
-                // SAFETY: As in `read_words`, and the page was asked for with write access.
-                unsafe { u32::store(page.add(offset + 4 * i), word) };
+            // Single words up to where pairs are aligned, and at the end.
+            let (first, pairs) = now.split_at((offset / 4 % 2).min(here));
+            let (pairs, last) = pairs.as_chunks::<2>();
+            // SAFETY: As in `read_words`, and the page was asked for with write access. All that is in `now` is in it.
+            unsafe {
+                let mut at = page.add(offset);
+                for &word in first {
+                    u32::store(at, word);
+                    at = at.add(4);
+                }
+                for pair in pairs {
+                    let both = u64::from(pair[1]) << 32 | u64::from(pair[0]);
+                    AtomicU64::from_ptr(at.cast()).store(both, Relaxed);
+                    at = at.add(8);
+                }
+                for &word in last {
+                    u32::store(at, word);
+                    at = at.add(4);
+                }
             }
             va = va.wrapping_add(4 * here as u64);
             rest = then;

@@ -7,7 +7,7 @@ use super::half::{from_half, to_half};
 use super::mem::dst_of;
 use super::{Context, Lanes, Outcome, Simd};
 use crate::image::codec::{self, Channels, Kind, srgb};
-use crate::image::{Channel, Dimension, Image, Imageblock, Rect};
+use crate::image::{Cells, Channel, Dimension, Image, Imageblock, Rect, Texels, together};
 use crate::memory::Access;
 use crate::uop::*;
 use crate::{GpuFault, Unit, Unsupported};
@@ -356,17 +356,15 @@ impl Simd {
         };
         let unknown = &mut context.stats.unknown_texels;
         let (first, low) = (offset as usize / 4, offset % 4 * 8);
-        let written = image.write_rect(&mut context.memory, unknown, rect, |cells| {
-            let mut sample = [Lanes::ZERO; 4];
-            for (w, word) in sample.iter_mut().enumerate().take(transfer.words) {
-                *word = block.cells(cells, [rect.x, rect.y], first + w);
-                if low != 0 {
-                    let next = block.cells(cells, [rect.x, rect.y], first + w + 1);
-                    *word = word.zip(next, |a, b| a >> low | b << (32 - low));
-                }
-            }
-            transfer.raw(image, &sample)
-        });
+        let texels = BlockTexels {
+            block,
+            image,
+            transfer: &transfer,
+            corner: [rect.x, rect.y],
+            first,
+            low,
+        };
+        let written = image.write_rect(&mut context.memory, unknown, rect, texels);
         written.map_err(|va| self.image_fault(context, va, Access::Write))
     }
 
@@ -519,11 +517,68 @@ fn stored(image: &Image, value: &[Lanes; 4]) -> [Lanes; 4] {
     })
 }
 
+/// What an imageblock has for the texels of an image.
+struct BlockTexels<'a> {
+    block: &'a Imageblock,
+    image: &'a Image,
+    transfer: &'a Transfer,
+    /// The texel that the block's upper left corner is.
+    corner: [u32; 2],
+    /// The word where samples begin, and the bit in it.
+    first: usize,
+    low: u32,
+}
+
+impl Texels for BlockTexels<'_> {
+    #[inline(always)]
+    fn get(&mut self, cells: &Cells) -> [Lanes; 4] {
+        let mut sample = [Lanes::ZERO; 4];
+        let low = self.low;
+        for (w, word) in sample.iter_mut().enumerate().take(self.transfer.words) {
+            *word = self.block.cells(cells, self.corner, self.first + w);
+            if low != 0 {
+                let next = self.block.cells(cells, self.corner, self.first + w + 1);
+                *word = word.zip(next, |a, b| a >> low | b << (32 - low));
+            }
+        }
+        self.transfer.raw(self.image, &sample)
+    }
+
+    #[inline(always)]
+    fn put(&mut self, cells: &Cells, bytes: u32, words: &mut [u32]) {
+        match self.transfer.order {
+            // One word is made of one word.
+            Some(order) if bytes == 4 && self.low == 0 => {
+                let mut word = self.block.cells(cells, self.corner, self.first);
+                if order != IN_ORDER {
+                    word = reorder(&word, order);
+                }
+                if let Some(to) = words.first_chunk_mut() {
+                    *to = word.0;
+                }
+            }
+            _ => together(bytes, &self.get(cells), words),
+        }
+    }
+}
+
+/// Bytes that stay where they are.
+const IN_ORDER: [u32; 4] = [0, 8, 16, 24];
+
+/// The bytes of words in another order: where each is, in bits.
+#[inline(always)]
+fn reorder(words: &Lanes, order: [u32; 4]) -> Lanes {
+    words.map(|word| {
+        let byte = |n: usize| (word >> order[n] & 0xff) << (8 * n);
+        byte(0) | byte(1) | byte(2) | byte(3)
+    })
+}
+
 /// How samples of an imageblock become texels.
 struct Transfer {
     /// Words of a sample.
     words: usize,
-    /// They are as they have to be, but for the order of 8-bit channels.
+    /// They are as they have to be, but for the order of 8-bit channels: where each is, in bits.
     order: Option<[u32; 4]>,
     format: Format,
 }
@@ -566,23 +621,24 @@ impl Transfer {
         };
         converts.then_some(Transfer {
             words: size.div_ceil(4),
-            order: (same && (identity || bits == 8)).then_some(order),
+            order: match bits {
+                8 => same.then_some(order),
+                _ => (same && identity).then_some(IN_ORDER),
+            },
             format,
         })
     }
 
     #[inline(always)]
     fn raw(&self, image: &Image, sample: &[Lanes; 4]) -> [Lanes; 4] {
-        if let Some(order) = self.order {
-            if order == [0, 8, 16, 24] || image.format.channels.bits()[0] != 8 {
-                return *sample;
+        match self.order {
+            Some(IN_ORDER) => return *sample,
+            Some(order) => {
+                let mut out = [Lanes::ZERO; 4];
+                out[0] = reorder(&sample[0], order);
+                return out;
             }
-            let mut out = [Lanes::ZERO; 4];
-            out[0] = sample[0].map(|word| {
-                let byte = |n: usize| (word >> order[n] & 0xff) << (8 * n);
-                byte(0) | byte(1) | byte(2) | byte(3)
-            });
-            return out;
+            None => (),
         }
         let mut value = [Lanes::ZERO; 4];
         for (c, value) in value.iter_mut().enumerate() {

@@ -5,7 +5,7 @@
 
 use super::codec::{Channels, Format, Kind};
 use super::layout::{Layout, Shape, Tiling};
-use super::rect::{Order, Rect};
+use super::rect::{Cells, Order, Rect, Texels, together};
 use super::{Channel, Dimension, Image};
 use crate::exec::Lanes;
 use crate::memory::Memory;
@@ -132,6 +132,7 @@ impl DepthImage {
 
     /// The counterpart: stores what `block` gives of a sample of 8 x 8 pixels, row after row; it is asked by the pixel of
     /// the image in the upper left corner, which must be on a multiple of eight as the tile's own corner is.
+    #[inline(always)]
     pub(crate) fn store(
         &self,
         memory: &mut Memory<'_>,
@@ -139,41 +140,102 @@ impl DepthImage {
         corner: [u32; 2],
         size: [u32; 2],
         layer: u32,
-        mut block: impl FnMut(u32, u32, u32) -> [u32; 64],
+        block: impl FnMut(u32, u32, u32) -> [u32; 64],
     ) -> Result<(), u64> {
         let rect = Self::rect(corner, size, layer);
-        let end = [0, 1].map(|i| corner[i].saturating_add(size[i]));
-        let samples = self.0.samples;
-        // Pixels of the tile that the image does not have may be asked for; what is beyond the tile has nothing.
-        let mut get = |x: u32, y: u32, sample: u32| match x < end[0] && y < end[1] {
-            true => block(x & !7, y & !7, sample),
-            false => [0; 64],
+        let texels = Values {
+            end: [0, 1].map(|i| corner[i].saturating_add(size[i])),
+            samples: self.0.samples,
+            format: self.0.format,
+            block,
         };
-        self.0.write_rect(memory, unknown, &rect, |cells| {
-            let mut values = [Lanes::ZERO; 4];
-            let lanes = &mut values[0].0;
-            match cells.order {
-                Order::Row { sample } => {
-                    for (index, lanes) in lanes.chunks_exact_mut(8).enumerate() {
-                        let x = cells.x.wrapping_add(8 * index as u32);
-                        let from = get(x, cells.y, sample);
-                        for (column, lane) in lanes.iter_mut().enumerate() {
-                            *lane = from[8 * (cells.y as usize & 7) + column];
-                        }
-                    }
-                }
-                Order::Morton { .. } => {
-                    for sample in 0..samples {
-                        let from = get(cells.x, cells.y, sample);
-                        for lane in (sample..32).step_by(samples as usize) {
-                            let (x, y, _) = cells.place(samples, lane);
-                            lanes[lane as usize] = from[(8 * (y & 7) + (x & 7)) as usize];
-                        }
+        self.0.write_rect(memory, unknown, &rect, texels)
+    }
+}
+
+/// Values that are stored.
+struct Values<F> {
+    /// Pixels from there on are not in the tile.
+    end: [u32; 2],
+    samples: u32,
+    format: Format,
+    block: F,
+}
+
+impl<F: FnMut(u32, u32, u32) -> [u32; 64]> Values<F> {
+    /// A block. Pixels of the tile that the image does not have may be asked for; what is beyond the tile has nothing.
+    #[inline(always)]
+    fn block(&mut self, x: u32, y: u32, sample: u32) -> [u32; 64] {
+        match x < self.end[0] && y < self.end[1] {
+            true => (self.block)(x & !7, y & !7, sample),
+            false => [0; 64],
+        }
+    }
+
+    /// Values of 32 texels.
+    #[inline(always)]
+    fn values(&mut self, cells: &Cells) -> Lanes {
+        let mut values = Lanes::ZERO;
+        match cells.order {
+            Order::Row { sample } => {
+                for (index, lanes) in values.0.chunks_exact_mut(8).enumerate() {
+                    let x = cells.x.wrapping_add(8 * index as u32);
+                    let from = self.block(x, cells.y, sample);
+                    for (column, lane) in lanes.iter_mut().enumerate() {
+                        *lane = from[8 * (cells.y as usize & 7) + column];
                     }
                 }
             }
-            self.0.format.encode(&values, false)
-        })
+            Order::Morton { first } if self.samples == 1 => {
+                let from = self.block(cells.x, cells.y, 0);
+                let half = usize::from(first != 0);
+                for lane in 0..32 {
+                    values.0[lane] = from[32 * half + MORTON[lane]];
+                }
+            }
+            Order::Morton { .. } => {
+                let samples = self.samples;
+                for sample in 0..samples {
+                    let from = self.block(cells.x, cells.y, sample);
+                    for lane in (sample..32).step_by(samples as usize) {
+                        let (x, y, _) = cells.place(samples, lane);
+                        values.0[lane as usize] = from[(8 * (y & 7) + (x & 7)) as usize];
+                    }
+                }
+            }
+        }
+        values
+    }
+}
+
+/// Where the first 32 pixels in Morton order are in a block: in its first four rows. The others are in the rest likewise.
+const MORTON: [usize; 32] = {
+    let mut places = [0; 32];
+    let mut pixel = 0;
+    while pixel < 32 {
+        let x = pixel & 1 | pixel >> 1 & 2 | pixel >> 2 & 4;
+        let y = pixel >> 1 & 1 | pixel >> 2 & 2;
+        places[pixel] = 8 * y + x;
+        pixel += 1;
+    }
+    places
+};
+
+impl<F: FnMut(u32, u32, u32) -> [u32; 64]> Texels for Values<F> {
+    #[inline(always)]
+    fn get(&mut self, cells: &Cells) -> [Lanes; 4] {
+        let mut values = [Lanes::ZERO; 4];
+        values[0] = self.values(cells);
+        self.format.encode(&values, false)
+    }
+
+    #[inline(always)]
+    fn put(&mut self, cells: &Cells, bytes: u32, words: &mut [u32]) {
+        match words.first_chunk_mut() {
+            // Single precision.
+            Some(to) if bytes == 4 => *to = self.values(cells).0,
+            _ => together(bytes, &self.get(cells), words),
+        }
     }
 }
 

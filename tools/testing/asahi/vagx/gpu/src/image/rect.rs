@@ -38,6 +38,18 @@ pub(crate) enum Order {
     Morton { first: u32 },
 }
 
+/// What is written to a rectangle. This is not a function so that it is compiled for the same CPU as who writes.
+pub(crate) trait Texels {
+    /// Raw texels. Of what is outside of the image, little is asked for.
+    fn get(&mut self, cells: &Cells) -> [Lanes; 4];
+
+    /// The same for all 32 texels, as they lie side by side.
+    #[inline(always)]
+    fn put(&mut self, cells: &Cells, bytes: u32, words: &mut [u32]) {
+        together(bytes, &self.get(cells), words);
+    }
+}
+
 /// Texels along each side of the squares.
 const SIDE: u32 = 8;
 
@@ -130,15 +142,14 @@ impl Image {
             && self.layout.levels[rect.level % super::layout::LEVELS].square() >= SIDE
     }
 
-    /// Writes what `texels` gives for each part of a rectangle; of what is outside of the image, little is asked for. The
-    /// error is the address that could not be written.
+    /// Writes what `texels` gives for each part of a rectangle. The error is the address that could not be written.
     #[inline(always)]
     pub(crate) fn write_rect(
         &self,
         memory: &mut Memory<'_>,
         unknown: &mut u64,
         rect: &Rect,
-        mut texels: impl FnMut(&Cells) -> [Lanes; 4],
+        mut texels: impl Texels,
     ) -> Result<(), u64> {
         let Some(clipped) = rect.clipped(self) else {
             return Ok(());
@@ -148,22 +159,22 @@ impl Image {
         }
         let bytes = self.format.bytes();
         if self.in_squares(rect, &clipped) {
-            let mut words = [0; SQUARE_WORDS];
+            let mut words = [0; 32 * 4];
+            let words = &mut words[..(8 * bytes) as usize];
             let count = SIDE * SIDE * self.samples;
-            let used = (count * bytes / 4) as usize;
             for (x, y) in clipped.squares() {
+                let offset = self.layout.offset(rect.level, x, y, rect.layer, 0);
+                let va = self.base.wrapping_add(offset);
                 for first in (0..count).step_by(32) {
-                    let raw = texels(&Cells {
+                    let cells = Cells {
                         x,
                         y,
                         order: Order::Morton { first },
                         active: u32::MAX,
-                    });
-                    let to = &mut words[(first * bytes / 4) as usize..][..(8 * bytes) as usize];
-                    together(bytes, &raw, to);
+                    };
+                    texels.put(&cells, bytes, words);
+                    memory.write_words(va.wrapping_add((first * bytes).into()), words)?;
                 }
-                let offset = self.layout.offset(rect.level, x, y, rect.layer, 0);
-                memory.write_words(self.base.wrapping_add(offset), &words[..used])?;
             }
             return Ok(());
         }
@@ -174,7 +185,7 @@ impl Image {
             for va in &mut va {
                 *va = va.wrapping_add(self.base);
             }
-            let raw = texels(&row);
+            let raw = texels.get(&row);
             let size = row.active.count_ones() * bytes;
             // Only where tiles are no wider than a texel do rows lie together.
             if va[31].wrapping_sub(va[0]) == u64::from(31 * bytes) && size.is_multiple_of(4) {
@@ -292,7 +303,7 @@ const SQUARE_WORDS: usize = (SIDE * SIDE * 4 * 4) as usize;
 
 /// 32 raw texels as they lie side by side.
 #[inline(always)]
-fn together(bytes: u32, raw: &[Lanes; 4], words: &mut [u32]) {
+pub(crate) fn together(bytes: u32, raw: &[Lanes; 4], words: &mut [u32]) {
     let texels = &raw[0].0;
     match bytes {
         1 => {
@@ -305,14 +316,17 @@ fn together(bytes: u32, raw: &[Lanes; 4], words: &mut [u32]) {
                 *word = t[0] & 0xffff | t[1] << 16;
             }
         }
-        _ => {
-            let each = (bytes / 4).clamp(1, 4) as usize;
-            for (i, to) in words.chunks_exact_mut(each).take(32).enumerate() {
-                for (word, raw) in to.iter_mut().zip(raw) {
-                    *word = raw.0[i];
-                }
-            }
-        }
+        4 => weave::<1>(raw, words),
+        8 => weave::<2>(raw, words),
+        _ => weave::<4>(raw, words),
+    }
+}
+
+/// The same for texels of N words.
+#[inline(always)]
+fn weave<const N: usize>(raw: &[Lanes; 4], words: &mut [u32]) {
+    for (i, to) in (0..32).zip(words.as_chunks_mut::<N>().0) {
+        *to = std::array::from_fn(|word| raw[word].0[i]);
     }
 }
 
@@ -332,14 +346,18 @@ fn apart(bytes: u32, words: &[u32]) -> [Lanes; 4] {
                 *t = [word & 0xffff, word >> 16];
             }
         }
-        _ => {
-            let each = (bytes / 4).clamp(1, 4) as usize;
-            for (i, from) in words.chunks_exact(each).take(32).enumerate() {
-                for (word, raw) in from.iter().zip(&mut raw) {
-                    raw.0[i] = *word;
-                }
-            }
-        }
+        4 => unweave::<1>(words, &mut raw),
+        8 => unweave::<2>(words, &mut raw),
+        _ => unweave::<4>(words, &mut raw),
     }
     raw
+}
+
+#[inline(always)]
+fn unweave<const N: usize>(words: &[u32], raw: &mut [Lanes; 4]) {
+    for (i, from) in (0..32).zip(words.as_chunks::<N>().0) {
+        for (word, raw) in from.iter().zip(&mut *raw) {
+            raw.0[i] = *word;
+        }
+    }
 }
