@@ -227,6 +227,7 @@ impl Simd {
 
     /// Clears what a program may have left. The counter of nesting in r0l starts at zero, and so does everything else,
     /// so that what a program does never depends on what ran before it.
+    #[inline(always)]
     fn reset(&mut self, program: &Program, alive: u32) {
         self.regs[..program.registers].fill(Lanes::ZERO);
         self.alive = alive;
@@ -256,6 +257,7 @@ impl Simd {
         })
     }
 
+    #[inline(always)]
     fn set_exec(&mut self, exec: u32) {
         self.exec = exec;
         self.mask = Lanes::from_bits(exec);

@@ -5,11 +5,12 @@
 use super::half::to_half;
 use super::{Context, Lanes, Outcome, Simd};
 use crate::cache::Program;
-use crate::fragment::{ALL_SAMPLES, Group};
+use crate::fragment::{ALL_SAMPLES, Group, Plane};
 use crate::uop::{Coefficient, Dst, FragmentOp, Place};
 
 impl Simd {
     /// Makes it a SIMD-group of a fragment program, whose pixels are those of `group`.
+    #[inline(always)]
     pub(crate) fn start_fragments(&mut self, program: &Program, group: &Group) {
         self.group = [0, 0, group.layer];
         self.index = 0;
@@ -139,19 +140,20 @@ impl Simd {
             Place::Centroid => group.centroids(),
             Place::Sample(number) => group.sample_places(&self.val(uniforms, number)),
         };
-        let w = w.map(|w| {
-            let numbers = Lanes::splat(w.into());
-            interpolate(group, Coefficient::Number(w), &numbers, [&x, &y])
+        let at = Positions::new(&x, &y);
+        // As Mesa divides.
+        let over = w.map(|w| {
+            let w = interpolate(group, Coefficient::Number(w), &Lanes::ZERO, &at);
+            w.map(|w| (1.0 / f32::from_bits(w)).to_bits())
         });
         // The register with the number may be one of those that are written.
         let first = first(self, uniforms, from);
         for (index, &d) in (0..).zip(d) {
             let (from, numbers) = nth(from, &first, index);
-            let mut value = interpolate(group, from, &numbers, [&x, &y]);
-            if let Some(w) = &w {
-                // As Mesa divides.
-                value = value.zip(*w, |a, b| {
-                    (f32::from_bits(a) * (1.0 / f32::from_bits(b))).to_bits()
+            let mut value = interpolate(group, from, &numbers, &at);
+            if let Some(over) = &over {
+                value = value.zip(over, |a, b| {
+                    (f32::from_bits(a) * f32::from_bits(b)).to_bits()
                 });
             }
             if d.bits() == 16 {
@@ -195,23 +197,61 @@ fn nth(from: Coefficient, first: &Lanes, index: u32) -> (Coefficient, Lanes) {
     }
 }
 
+/// Where lanes interpolate, in single and in double precision.
+struct Positions<'a> {
+    single: [&'a Lanes; 2],
+    double: [[f64; 32]; 2],
+}
+
+impl<'a> Positions<'a> {
+    #[inline(always)]
+    fn new(x: &'a Lanes, y: &'a Lanes) -> Self {
+        let mut double = [[0.0; 32]; 2];
+        for (double, single) in double.iter_mut().zip([x, y]) {
+            for lane in 0..32 {
+                double[lane] = f32::from_bits(single.0[lane]).into();
+            }
+        }
+        Positions {
+            single: [x, y],
+            double,
+        }
+    }
+
+    /// The values of a plane in the lanes of a quad.
+    #[inline(always)]
+    fn quad(&self, plane: &Plane, quad: usize, out: &mut Lanes) {
+        let lanes = 4 * quad..4 * quad + 4;
+        if plane.is_marked() {
+            for lane in lanes {
+                let [x, y] = self.single.map(|axis| f32::from_bits(axis.0[lane]));
+                out.0[lane] = plane.at(x, y).to_bits();
+            }
+            return;
+        }
+        let [x, y] = &self.double;
+        for lane in lanes {
+            out.0[lane] = plane.fused(x[lane], y[lane]).to_bits();
+        }
+    }
+
+    /// The value of a plane in one lane.
+    #[inline(always)]
+    fn lane(&self, plane: &Plane, lane: usize) -> u32 {
+        let [x, y] = self.single.map(|axis| f32::from_bits(axis.0[lane]));
+        plane.iterated(x, y).to_bits()
+    }
+}
+
 #[inline(always)]
-fn interpolate(group: &Group, from: Coefficient, numbers: &Lanes, at: [&Lanes; 2]) -> Lanes {
+fn interpolate(group: &Group, from: Coefficient, numbers: &Lanes, at: &Positions<'_>) -> Lanes {
     let mut out = Lanes::ZERO;
     for quad in 0..group.quads() {
-        let lanes = 4 * quad..4 * quad + 4;
         match from {
-            Coefficient::Number(n) => {
-                let plane = group.plane(quad, n.into());
-                for lane in lanes {
-                    let (x, y) = (f32::from_bits(at[0].0[lane]), f32::from_bits(at[1].0[lane]));
-                    out.0[lane] = plane.iterated(x, y).to_bits();
-                }
-            }
+            Coefficient::Number(n) => at.quad(&group.plane(quad, n.into()), quad, &mut out),
             Coefficient::Indirect(_) => {
-                for lane in lanes {
-                    let (x, y) = (f32::from_bits(at[0].0[lane]), f32::from_bits(at[1].0[lane]));
-                    out.0[lane] = group.plane(quad, numbers.0[lane]).iterated(x, y).to_bits();
+                for lane in 4 * quad..4 * quad + 4 {
+                    out.0[lane] = at.lane(&group.plane(quad, numbers.0[lane]), lane);
                 }
             }
         }

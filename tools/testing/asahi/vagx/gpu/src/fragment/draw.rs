@@ -102,7 +102,7 @@ impl<'a> Worker<'a> {
         }
         let mut quads = std::mem::take(&mut self.waiting.taken);
         quads.clear();
-        self.waiting.visible.take(&mut quads);
+        self.waiting.visible.take(self.frame.cpu, &mut quads);
         let group = self.group()?;
         let pipe = |quad: &Quad| {
             let shown = quad.shown.and_then(|shown| group.shown.get(shown as usize));
@@ -150,12 +150,11 @@ impl<'a> Worker<'a> {
                 surface.coefficients(&pipe.bindings, pipe.registers, &shown.depth, planes);
             }
         }
-        group.fill(quads, self.tile.origin, pipe.late);
         self.context.fragment = Some(group);
         if !Arc::ptr_eq(&self.context.launch, &pipe.loaded.launch) {
             self.context.launch = Arc::clone(&pipe.loaded.launch);
         }
-        self.run(&pipe.loaded.program, stop)
+        self.run(quads, pipe.late, &pipe.loaded.program, stop)
     }
 
     /// Draws a primitive.

@@ -12,6 +12,9 @@ use crate::geometry::Visibility;
 /// Quads of a SIMD-group.
 pub(super) const QUADS: usize = 8;
 
+/// In place of an index.
+const NONE: usize = usize::MAX;
+
 /// A mask that stands for all samples of a pixel.
 pub(crate) const ALL_SAMPLES: u8 = 0xff;
 
@@ -91,6 +94,8 @@ pub(crate) struct Group {
     late: bool,
     quads: [Quad; QUADS],
     count: usize,
+    /// Where the coefficients of each quad's primitive begin.
+    coefficients: [usize; QUADS],
     pub(super) shown: Vec<Shown>,
     /// Coefficients of what is shown.
     pub(super) planes: Vec<Plane>,
@@ -120,6 +125,7 @@ impl Group {
             late: false,
             quads: [Quad::default(); QUADS],
             count: 0,
+            coefficients: [NONE; QUADS],
             shown: Vec::new(),
             planes: Vec::new(),
             zs,
@@ -128,24 +134,29 @@ impl Group {
     }
 
     /// Takes these quads for the next run, in the tile whose corner is at `origin`.
+    #[inline(always)]
     pub(super) fn fill(&mut self, quads: &[Quad], origin: [u32; 2], late: bool) {
         self.count = quads.len().min(QUADS);
         self.late = late;
         self.tested = [0; 32];
-        let mut back = [0; QUADS];
-        // What is left over has no coverage; its lanes do not run.
-        self.quads = [Quad::default(); QUADS];
-        for (index, quad) in quads.iter().take(QUADS).enumerate() {
-            self.quads[index] = *quad;
+        self.coefficients = [NONE; QUADS];
+        for index in 0..QUADS {
+            // What is left over has no coverage; its lanes do not run.
+            let quad = quads.get(index).copied().unwrap_or_default();
+            self.quads[index] = quad;
             let shown = quad.shown.and_then(|shown| self.shown.get(shown as usize));
-            back[index] = shown.map_or(0, |shown| shown.back_facing.into());
-        }
-        for lane in 0..32 {
-            let quad = &self.quads[lane / 4];
-            self.tile_x.0[lane] = quad.x + (lane as u32 & 1);
-            self.tile_y.0[lane] = quad.y + (lane as u32 >> 1 & 1);
-            self.coverage.0[lane] = quad.coverage[lane % 4].into();
-            self.back_facing.0[lane] = back[lane / 4];
+            let mut back = 0;
+            if let Some(shown) = shown {
+                back = shown.back_facing.into();
+                self.coefficients[index] = shown.coefficients.unwrap_or(NONE);
+            }
+            for lane in 0..4 {
+                let to = 4 * index + lane;
+                self.tile_x.0[to] = quad.x + (lane as u32 & 1);
+                self.tile_y.0[to] = quad.y + (lane as u32 >> 1);
+                self.coverage.0[to] = quad.coverage[lane].into();
+                self.back_facing.0[to] = back;
+            }
         }
         self.input_mask = self.coverage;
         self.x = self.tile_x.map(|x| x.wrapping_add(origin[0]));
@@ -164,6 +175,7 @@ impl Group {
     }
 
     /// Lanes that have a sample left.
+    #[inline(always)]
     pub(crate) fn covered(&self) -> u32 {
         let mut lanes = 0;
         for lane in 0..32 {
@@ -175,17 +187,9 @@ impl Group {
     /// A coefficient of a quad's primitive. One that does not exist is zero.
     #[inline(always)]
     pub(crate) fn plane(&self, quad: usize, number: u32) -> Plane {
-        let shown = self.quads.get(quad).and_then(|quad| quad.shown);
-        let Some(shown) = shown.and_then(|shown| self.shown.get(shown as usize)) else {
-            return Plane::default();
-        };
-        let index = shown
-            .coefficients
-            .and_then(|first| first.checked_add(number as usize));
-        index
-            .and_then(|index| self.planes.get(index))
-            .copied()
-            .unwrap_or_default()
+        let first = self.coefficients[quad % QUADS];
+        let plane = self.planes.get(first.saturating_add(number as usize));
+        plane.copied().unwrap_or_default()
     }
 
     /// Where each lane's samples of these numbers are. Of one sample only, it is the centre.

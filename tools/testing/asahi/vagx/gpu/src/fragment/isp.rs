@@ -226,12 +226,24 @@ impl Plane {
     /// The value of a coefficient; depth is what it was in the tests.
     #[inline(always)]
     pub(crate) fn iterated(&self, x: f32, y: f32) -> f32 {
-        // Exact but for a rounding to 53 bits, which is not seen in 24.
-        let fused = |a: f32, b: f32, c: f32| (f64::from(a) * f64::from(b) + f64::from(c)) as f32;
-        match self.x.to_bits() & 1 {
-            0 => fused(x, self.x, fused(y, self.y, self.start)),
-            _ => self.at(x, y),
+        match self.is_marked() {
+            false => self.fused(x.into(), y.into()),
+            true => self.at(x, y),
         }
+    }
+
+    /// Whether it is depth.
+    #[inline(always)]
+    pub(crate) fn is_marked(&self) -> bool {
+        self.x.to_bits() & 1 != 0
+    }
+
+    /// The value of a coefficient that is not depth.
+    #[inline(always)]
+    pub(crate) fn fused(&self, x: f64, y: f64) -> f32 {
+        // Exact but for a rounding to 53 bits, which is not seen in 24.
+        let fused = |a: f64, b: f32, c: f32| (a * f64::from(b) + f64::from(c)) as f32;
+        fused(x, self.x, fused(y, self.y, self.start))
     }
 }
 

@@ -25,6 +25,7 @@ mod zls;
 mod zs;
 
 pub(crate) use group::{ALL_SAMPLES, Group};
+pub(crate) use isp::Plane;
 
 use crate::cache::Cache;
 use crate::geometry::Geometry;

@@ -11,7 +11,7 @@ use super::zls::Area;
 use super::zs::DepthStencil;
 use crate::cache::Program;
 use crate::debug::{Debugger, TileView};
-use crate::exec::{Context, Outcome, Simd};
+use crate::exec::{Context, Cpu, Outcome, Simd};
 use crate::image::Imageblock;
 use crate::launch::Loaded;
 use crate::parallel::Stop;
@@ -212,9 +212,7 @@ impl<'a> Worker<'a> {
                     y: y + 2 * (index as u32 / 4),
                     coverage: [all; 4],
                 });
-                let origin = self.tile.origin;
-                self.group()?.fill(&quads, origin, false);
-                self.run(&program.program, stop)?;
+                self.run(&quads, false, &program.program, stop)?;
                 if frame.background_is_plain {
                     // What one pixel has, all pixels of all tiles have.
                     if let Some(block) = &mut self.context.block {
@@ -244,7 +242,13 @@ impl<'a> Worker<'a> {
             ..
         } = &mut self.context;
         if let Some(group) = fragment {
-            (frame.zls).store(memory, &mut stats.unknown_texels, &area, &group.zs)?;
+            (frame.zls).store(
+                frame.cpu,
+                memory,
+                &mut stats.unknown_texels,
+                &area,
+                &group.zs,
+            )?;
         }
         Ok(())
     }
@@ -258,14 +262,42 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Runs a program for the pixels of the group.
-    pub(super) fn run(&mut self, program: &Program, stop: Stop<'_>) -> Result<(), JobError> {
-        let Some(group) = self.context.fragment.take() else {
+    /// Runs a program for up to eight quads. It starts the tests of depth and stencil if it is `late`.
+    pub(super) fn run(
+        &mut self,
+        quads: &[Quad],
+        late: bool,
+        program: &Program,
+        stop: Stop<'_>,
+    ) -> Result<(), JobError> {
+        match self.frame.cpu {
+            Cpu::Baseline => self.start(quads, late, program)?,
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Cpu::detect` gives these only where the CPU has all of the features.
+            Cpu::Avx2 | Cpu::Avx512 => unsafe { self.start_avx2(quads, late, program)? },
+        }
+        self.resume(program, stop)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    fn start_avx2(
+        &mut self,
+        quads: &[Quad],
+        late: bool,
+        program: &Program,
+    ) -> Result<(), JobError> {
+        self.start(quads, late, program)
+    }
+
+    #[inline(always)]
+    fn start(&mut self, quads: &[Quad], late: bool, program: &Program) -> Result<(), JobError> {
+        let Some(group) = self.context.fragment.as_deref_mut() else {
             return super::frame::refuse("no pixels");
         };
-        self.simd.start_fragments(program, &group);
-        self.context.fragment = Some(group);
-        self.resume(program, stop)
+        group.fill(quads, self.tile.origin, late);
+        self.simd.start_fragments(program, group);
+        Ok(())
     }
 
     fn resume(&mut self, program: &Program, stop: Stop<'_>) -> Result<(), JobError> {

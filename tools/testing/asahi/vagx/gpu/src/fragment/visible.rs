@@ -7,6 +7,7 @@
 use super::group::Quad;
 use super::outline::BLOCK;
 use super::zs::PIXELS;
+use crate::exec::Cpu;
 
 /// The visible primitives of a tile, by block and sample.
 #[derive(Default)]
@@ -59,8 +60,24 @@ impl Visible {
     }
 
     /// Takes all that is visible, as quads of one primitive each.
-    pub(super) fn take(&mut self, quads: &mut Vec<Quad>) {
+    pub(super) fn take(&mut self, cpu: Cpu, quads: &mut Vec<Quad>) {
         self.any = false;
+        match cpu {
+            Cpu::Baseline => self.take_all(quads),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Cpu::detect` gives these only where the CPU has all of the features.
+            Cpu::Avx2 | Cpu::Avx512 => unsafe { self.take_avx2(quads) },
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+    fn take_avx2(&mut self, quads: &mut Vec<Quad>) {
+        self.take_all(quads);
+    }
+
+    #[inline(always)]
+    fn take_all(&mut self, quads: &mut Vec<Quad>) {
         for block in 0..self.marked.len() / self.samples {
             let first = block * self.samples;
             let marked = &mut self.marked[first..first + self.samples];
@@ -73,6 +90,7 @@ impl Visible {
                 (block % self.across) as u32 * BLOCK as u32,
                 (block / self.across) as u32 * BLOCK as u32,
             ];
+            quads.reserve(PIXELS / 4);
             let pairs = any | any >> 1;
             // A bit for the upper left pixel of each quad.
             let mut left = (pairs | pairs >> 8) & 0x0055_0055_0055_0055;
@@ -80,11 +98,32 @@ impl Visible {
                 let bit = left.trailing_zeros();
                 left &= left - 1;
                 let place = [corner[0] + bit % 8, corner[1] + bit / 8];
+                if let ([marked], [tags]) = (&*marked, tags)
+                    && let Some(quad) = whole(*marked, tags, bit, place)
+                {
+                    quads.push(quad);
+                    continue;
+                }
                 split(marked, tags, bit, place, quads);
             }
             marked.fill(0);
         }
     }
+}
+
+/// The quad of 2 x 2 pixels of one sample, if one primitive is visible in all of them.
+#[inline(always)]
+fn whole(marked: u64, tags: &[u32; PIXELS], bit: u32, [x, y]: [u32; 2]) -> Option<Quad> {
+    // The bit is in an even row and column.
+    let at = (bit & 0x36) as usize;
+    let tag = tags[at];
+    let same = (tags[at + 1] ^ tag) | (tags[at + 8] ^ tag) | (tags[at + 9] ^ tag);
+    (same == 0 && marked >> bit & 0x303 == 0x303).then_some(Quad {
+        shown: Some(tag),
+        x,
+        y,
+        coverage: [1; 4],
+    })
 }
 
 /// Makes quads of the primitives that are visible in 2 x 2 pixels.
@@ -136,7 +175,7 @@ mod tests {
         visible.put(8, 0, &[1 << 9, 0, 0, 0], 2);
         visible.put(8, 0, &[0x0c0c, 0x0c0c, 0, 0], 3);
         let mut quads = Vec::new();
-        visible.take(&mut quads);
+        visible.take(Cpu::Baseline, &mut quads);
         assert!(visible.is_empty());
         assert_eq!(quads.len(), 17);
         let tag = |quad: &Quad| quad.shown.unwrap_or(0);
@@ -146,7 +185,7 @@ mod tests {
         assert_eq!((tag(&quads[2]), quads[2].coverage), (3, [3; 4]));
         assert_eq!((quads[2].x, quads[2].y), (10, 0));
         quads.clear();
-        visible.take(&mut quads);
+        visible.take(Cpu::Baseline, &mut quads);
         assert!(quads.is_empty());
     }
 }

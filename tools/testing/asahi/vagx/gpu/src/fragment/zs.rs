@@ -49,11 +49,13 @@ impl DepthStencil {
     }
 
     /// The depths of a block as bits.
+    #[inline(always)]
     pub(super) fn depths(&self, x: usize, y: usize, sample: usize) -> [u32; PIXELS] {
         self.depth[self.index(x, y, sample)].map(f32::to_bits)
     }
 
     /// The stencil values of a block.
+    #[inline(always)]
     pub(super) fn stencils(&self, x: usize, y: usize, sample: usize) -> [u32; PIXELS] {
         self.stencil[self.index(x, y, sample)].map(u32::from)
     }

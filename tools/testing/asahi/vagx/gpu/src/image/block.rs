@@ -115,6 +115,15 @@ impl Imageblock {
             return out;
         };
         let last = plane.len() - 1;
+        if active == u32::MAX && in_quads(places) {
+            for quad in 0..8 {
+                let start = places.0[4 * quad] as usize & last;
+                if let Some(from) = plane.get(start..start + 4) {
+                    out.0[4 * quad..4 * quad + 4].copy_from_slice(from);
+                }
+            }
+            return out;
+        }
         for lane in 0..32 {
             if active >> lane & 1 != 0 {
                 out.0[lane] = plane[places.0[lane] as usize & last];
@@ -138,6 +147,17 @@ impl Imageblock {
             return;
         };
         let last = plane.len() - 1;
+        if active == u32::MAX && in_quads(places) {
+            for quad in 0..8 {
+                let start = places.0[4 * quad] as usize & last;
+                if let Some(to) = plane.get_mut(start..start + 4) {
+                    for (lane, to) in to.iter_mut().enumerate() {
+                        *to = (*to & !mask) | (value.0[4 * quad + lane] & mask);
+                    }
+                }
+            }
+            return;
+        }
         for lane in 0..32 {
             if active >> lane & 1 != 0 {
                 let word = &mut plane[places.0[lane] as usize & last];
@@ -182,6 +202,16 @@ impl Imageblock {
             }
         }
     }
+}
+
+/// Whether every four lanes have neighbours in memory, as the pixels of a quad are if they have one sample.
+#[inline(always)]
+fn in_quads(places: &Lanes) -> bool {
+    let mut differ = 0;
+    for lane in 0..32 {
+        differ |= places.0[lane] ^ (places.0[lane & !3] + (lane & 3) as u32);
+    }
+    differ == 0
 }
 
 #[cfg(test)]
