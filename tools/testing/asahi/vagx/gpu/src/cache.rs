@@ -62,6 +62,13 @@ impl Program {
         })
     }
 
+    /// Whether it writes to the memory of its tile.
+    pub(crate) fn writes_tile(&self) -> bool {
+        let writes =
+            |uop: &Uop| matches!(uop, Uop::Tile(op) if matches!(**op, TileOp::Store { .. }));
+        self.uops.iter().any(writes)
+    }
+
     /// What to say of an operation that cannot be executed.
     pub(crate) fn unsupported(&self, index: usize) -> Unsupported {
         let start = self.offset(index) as usize;

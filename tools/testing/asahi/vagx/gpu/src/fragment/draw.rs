@@ -184,6 +184,7 @@ impl<'a> Worker<'a> {
         }) else {
             return Ok(());
         };
+        self.fresh = false;
         self.order(info.pipe, stop)?;
         let mut current = Current {
             surface: drawn.surface,

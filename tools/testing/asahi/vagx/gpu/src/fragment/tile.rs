@@ -38,6 +38,8 @@ pub(super) struct Worker<'a> {
     pub(super) waiting: Waiting<'a>,
     /// What the background program makes of every tile, if that is the same.
     cleared: Option<Imageblock>,
+    /// The tile's memory, depth and stencil are as every tile begins.
+    pub(super) fresh: bool,
     pixels: u64,
 }
 
@@ -73,6 +75,7 @@ impl<'a> Worker<'a> {
             tile: Tile::default(),
             waiting: Waiting::new(&frame.grid.tile, frame.samples),
             cleared: None,
+            fresh: false,
             pixels: 0,
         }
     }
@@ -169,7 +172,7 @@ impl<'a> Worker<'a> {
         let (layer, area) = (self.tile.layer, self.area());
         let (depth, stencil) = frame.background_depth();
         if let Some(block) = &mut self.context.block {
-            if self.cleared.is_none() {
+            if self.cleared.is_none() && !self.fresh {
                 block.clear();
             }
             block.origin = self.tile.origin;
@@ -183,9 +186,17 @@ impl<'a> Worker<'a> {
         } = &mut self.context;
         if let Some(group) = fragment {
             group.layer = layer;
+            if self.fresh {
+                return Ok(());
+            }
             group.zs.clear(depth, stencil);
             (frame.zls).load(memory, &mut stats.unknown_texels, &area, &mut group.zs)?;
         }
+        // A program for the end may write to the tile as well.
+        let ends = |end: &Loaded| end.program.writes_tile();
+        self.fresh = (frame.background.is_none() || frame.background_is_plain)
+            && !frame.zls.loads()
+            && !frame.end_of_tile.as_ref().is_some_and(ends);
         match (&frame.background, &self.cleared) {
             (Some(_), Some(cleared)) => {
                 if let Some(block) = &mut self.context.block {

@@ -60,6 +60,11 @@ impl Zls {
         }
     }
 
+    /// Whether anything is.
+    pub(super) fn loads(&self) -> bool {
+        self.load.iter().any(Option::is_some)
+    }
+
     /// Fills what is loaded.
     pub(super) fn load(
         &self,
