@@ -357,7 +357,7 @@ impl Found<'_, '_> {
     #[inline(always)]
     fn samples(&self, group: &mut Group, places: &[[i32; 2]]) -> Mask {
         let current = self.current;
-        let mut mask = current.clipped.block(self.x, self.y, places);
+        let mut mask = current.clipped.block(self.x, self.y, self.inside, places);
         for (sample, mask) in mask.iter_mut().enumerate().take(places.len()) {
             *mask &= self.inside;
             if *mask == 0 || self.late {

@@ -300,9 +300,9 @@ pub(super) type Mask = [u64; 4];
 
 impl Clipped {
     /// The samples that are covered in the block whose corner is (`x`, `y`), in pixels from the corner of the area.
-    /// `samples` are their places in a pixel.
+    /// `samples` are their places in a pixel. Only pixels `inside` matter.
     #[inline(always)]
-    pub(super) fn block(&self, x: i32, y: i32, samples: &[[i32; 2]]) -> Mask {
+    pub(super) fn block(&self, x: i32, y: i32, inside: u64, samples: &[[i32; 2]]) -> Mask {
         let mut near = [Step::default(); 4];
         let mut count = 0;
         for edge in &self.edges[..self.count] {
@@ -322,50 +322,52 @@ impl Clipped {
         if near.is_empty() {
             mask[..samples.len()].fill(u64::MAX);
         } else if self.whole_pixels {
-            let all = self.inside(near, [8, 8]);
+            let all = self.inside(near, inside, [8, 8]);
             mask[..samples.len()].fill(all);
         } else {
             for (mask, &place) in mask.iter_mut().zip(samples) {
-                *mask = self.inside(near, place);
+                *mask = self.inside(near, inside, place);
             }
         }
         mask
     }
 
     #[inline(always)]
-    fn inside(&self, near: &[Step], place: [i32; 2]) -> u64 {
+    fn inside(&self, near: &[Step], wanted: u64, place: [i32; 2]) -> u64 {
         if self.wide {
             inside_wide(near, place)
         } else {
-            inside_narrow(near, place)
+            inside_narrow(near, wanted, place)
         }
     }
 }
 
-/// The pixels of a block at whose `place` no edge is negative.
+/// The pixels of a block at whose `place` no edge is negative, in the rows that have a pixel in `wanted`.
 #[inline(always)]
-fn inside_narrow(near: &[Step], place: [i32; 2]) -> u64 {
-    let mut outside = [[0i32; 8]; 8];
-    for step in near {
+fn inside_narrow(near: &[Step], wanted: u64, place: [i32; 2]) -> u64 {
+    let mut columns = [[0i32; 8]; 4];
+    let mut down = [0; 4];
+    for ((columns, down), step) in columns.iter_mut().zip(&mut down).zip(near) {
         let (a, b) = (step.a as i32, step.b as i32);
         let start = (step.base as i32)
             .wrapping_add(a.wrapping_mul(place[0]))
             .wrapping_add(b.wrapping_mul(place[1]));
-        let (right, down) = (a.wrapping_mul(16), b.wrapping_mul(16));
-        let columns: [i32; 8] = std::array::from_fn(|x| right.wrapping_mul(x as i32));
-        let mut value = start;
-        for row in &mut outside {
-            for x in 0..8 {
-                row[x] |= value.wrapping_add(columns[x]);
-            }
-            value = value.wrapping_add(down);
-        }
+        let right = a.wrapping_mul(16);
+        *columns = std::array::from_fn(|x| start.wrapping_add(right.wrapping_mul(x as i32)));
+        *down = b.wrapping_mul(16);
     }
     let mut mask = 0;
-    for (y, row) in outside.iter().enumerate() {
+    for y in wanted.trailing_zeros() / 8..8 - wanted.leading_zeros() / 8 {
+        let mut outside = [0i32; 8];
+        for (columns, down) in columns.iter().zip(&down).take(near.len()) {
+            let row = down.wrapping_mul(y as i32);
+            for x in 0..8 {
+                outside[x] |= columns[x].wrapping_add(row);
+            }
+        }
         let mut bits = 0u32;
         for x in 0..8 {
-            bits |= (!row[x] as u32 >> 31) << x;
+            bits |= (!outside[x] as u32 >> 31) << x;
         }
         mask |= u64::from(bits) << (8 * y);
     }

@@ -31,7 +31,7 @@ impl Counts {
         for block in 0..16 {
             let (x, y) = (block % 4 * 8, block / 4 * 8);
             let Some(clipped) = &clipped else { continue };
-            let mask = clipped.block(x, y, places);
+            let mask = clipped.block(x, y, u64::MAX, places);
             for (sample, mask) in mask.iter().enumerate() {
                 for bit in 0..64 {
                     if mask >> bit & 1 == 0 {
