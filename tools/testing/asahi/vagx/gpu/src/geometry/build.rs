@@ -67,14 +67,34 @@ struct Raw {
     viewport: u16,
 }
 
-/// What a viewport makes of the sides, as planes in clip space.
+/// Four planes in clip space: left, right, above and below. First what all of them multiply x with, then y, and so on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Planes([[f32; 4]; 4]);
+
+impl Planes {
+    /// A bit for each plane outside of which a position is.
+    #[inline(always)]
+    fn beyond(&self, [x, y, z, w]: [f32; 4]) -> u32 {
+        let [px, py, pz, pw] = &self.0;
+        (0..4).fold(0, |outside, i| {
+            let distance = px[i] * x + py[i] * y + pz[i] * z + pw[i] * w;
+            outside | u32::from(below(distance, 0.0)) << i
+        })
+    }
+
+    fn plane(&self, side: usize) -> [f32; 4] {
+        self.0.map(|factors| factors[side])
+    }
+}
+
+/// What a viewport makes of the sides.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sides {
     viewport: Viewport,
-    /// Left, right, above and below of the guard band.
-    band: [[f32; 4]; 4],
-    /// The same of the frame, with a margin for what reaches beyond its vertices.
-    frame: [[f32; 4]; 4],
+    /// Of the guard band.
+    band: Planes,
+    /// Of the frame, with a margin for what reaches beyond its vertices.
+    frame: Planes,
 }
 
 impl Sides {
@@ -82,12 +102,12 @@ impl Sides {
         let [sx, sy, _] = viewport.scale;
         let [tx, ty, _] = viewport.translate;
         let planes = |low: f32, high: [f32; 2]| {
-            [
-                [sx, 0.0, 0.0, tx - low],
-                [-sx, 0.0, 0.0, high[0] - tx],
-                [0.0, sy, 0.0, ty - low],
-                [0.0, -sy, 0.0, high[1] - ty],
-            ]
+            Planes([
+                [sx, -sx, 0.0, 0.0],
+                [0.0, 0.0, sy, -sy],
+                [0.0; 4],
+                [tx - low, high[0] - tx, ty - low, high[1] - ty],
+            ])
         };
         // A little less than the whole band, for what rounding adds.
         let most = GUARD_BAND - 8.0;
@@ -247,12 +267,21 @@ impl Builder {
     }
 
     /// Those of a viewport that exists.
-    fn sides(&self, viewport: u16) -> Sides {
-        let sides = self.sides.get(usize::from(viewport));
-        sides.copied().unwrap_or_default()
+    #[inline]
+    fn sides(&self, viewport: u16) -> &Sides {
+        const NONE: &Sides = &Sides {
+            viewport: Viewport {
+                translate: [0.0; 3],
+                scale: [0.0; 3],
+            },
+            band: Planes([[0.0; 4]; 4]),
+            frame: Planes([[0.0; 4]; 4]),
+        };
+        self.sides.get(usize::from(viewport)).unwrap_or(NONE)
     }
 
     /// The place in pixels of what is inside of all planes.
+    #[inline]
     fn project(&self, position: &[f32; 4], viewport: u16) -> Vertex {
         let [x, y, z, w] = *position;
         let Viewport { translate, scale } = self.sides(viewport).viewport;
@@ -271,6 +300,7 @@ impl Builder {
     }
 
     /// All but the clip distances.
+    #[inline]
     fn outside(&self, position: &[f32; 4], viewport: u16) -> u32 {
         let [x, y, z, w] = *position;
         let beyond = |plane: [f32; 4]| {
@@ -283,10 +313,8 @@ impl Builder {
             outside |= beyond(FAR) * outside::FAR;
         }
         let sides = self.sides(viewport);
-        for side in 0..4 {
-            outside |= beyond(sides.band[side]) * (outside::BAND << side);
-            outside |= beyond(sides.frame[side]) * (outside::FRAME << side);
-        }
+        outside |= sides.band.beyond(*position) * outside::BAND;
+        outside |= sides.frame.beyond(*position) * outside::FRAME;
         if !position.iter().all(|value| value.is_finite()) {
             outside |= outside::NAN;
         }
@@ -397,9 +425,9 @@ impl Builder {
             }
         }
         let sides = self.sides(whole.primitive.viewport.into());
-        for (side, plane) in sides.band.into_iter().enumerate() {
+        for side in 0..4 {
             if outside & outside::BAND << side != 0 {
-                clip(&Plane::Position(plane));
+                clip(&Plane::Position(sides.band.plane(side)));
             }
         }
     }
@@ -586,6 +614,7 @@ impl Builder {
 }
 
 /// What is no number is below all others.
+#[inline(always)]
 fn below(value: f32, limit: f32) -> bool {
     value.is_nan() || value < limit
 }

@@ -10,7 +10,7 @@ use crate::{JobError, group};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Below so many SIMD-groups for a worker, starting it takes longer than it saves.
-const WORTH_A_WORKER: u64 = 64;
+const WORTH_A_WORKER: u64 = 24;
 
 impl Draws<'_> {
     /// Shades the vertices of the batch; each leaves `size` words in `words`.
