@@ -83,9 +83,21 @@ fn prepare() {
     ONCE.call_once(|| {
         // SAFETY: The function does nothing that a child of a process with threads must not do.
         unsafe { libc::pthread_atfork(None, None, Some(child)) };
+        keep_memory();
         crate::report::at_exit();
         crate::profile::begin();
     });
+}
+
+/// Has the library keep memory that is freed. Jobs need the same megabytes again and again, and it takes the kernel longer
+/// to give and take them each time than many a job takes.
+fn keep_memory() {
+    const KEPT: c_int = 64 << 20;
+    // SAFETY: Both only change when memory goes back to the kernel. That they fail is no error.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT / 2);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
