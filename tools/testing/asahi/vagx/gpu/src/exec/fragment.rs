@@ -3,7 +3,7 @@
 //! Fragment programs: interpolation, tests of samples, and what their special registers say.
 
 use super::half::to_half;
-use super::{Context, Lanes, Outcome, Simd};
+use super::{Context, Lanes, Outcome, Simd, by_cpu};
 use crate::cache::Program;
 use crate::fragment::{ALL_SAMPLES, Group, Plane};
 use crate::uop::{Coefficient, Dst, FragmentOp, Place};
@@ -45,29 +45,16 @@ impl Simd {
 
     /// Runs an operation of fragment programs, with the features that the interpreter is compiled for.
     #[inline(always)]
-    pub(super) fn fragment<const FMA: bool>(
+    pub(super) fn fragment(
         &mut self,
         context: &mut Context<'_>,
         op: &FragmentOp,
     ) -> Option<Outcome> {
-        #[cfg(target_arch = "x86_64")]
-        if FMA {
-            // SAFETY: On this architecture the interpreter has `FMA` only if it was compiled for these features, and
-            // then `Cpu::detect` has found them.
-            return unsafe { self.fragment_avx2(context, op) };
-        }
-        self.fragment_plain(context, op)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn fragment_avx2(&mut self, context: &mut Context<'_>, op: &FragmentOp) -> Option<Outcome> {
-        self.fragment_with(context, op)
-    }
-
-    #[inline(never)]
-    fn fragment_plain(&mut self, context: &mut Context<'_>, op: &FragmentOp) -> Option<Outcome> {
-        self.fragment_with(context, op)
+        by_cpu!(
+            self.cpu,
+            Simd::fragment_with,
+            (simd: &mut Simd = self, context: &mut Context<'_> = context, op: &FragmentOp = op) -> Option<Outcome>
+        )
     }
 
     #[inline(always)]

@@ -64,6 +64,31 @@ impl Cpu {
     }
 }
 
+/// Calls a function that is always inlined in the build of it for a CPU. Vectors wider than those of AVX2 do not make it
+/// faster, where this is used, and the compiler takes long for each build.
+macro_rules! by_cpu {
+    ($cpu:expr, $function:path, ($($name:ident: $type:ty = $value:expr),* $(,)?) -> $out:ty) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+        fn avx2($($name: $type),*) -> $out {
+            $function($($name),*)
+        }
+        #[inline(never)]
+        fn plain($($name: $type),*) -> $out {
+            $function($($name),*)
+        }
+        match $cpu {
+            $crate::exec::Cpu::Baseline => plain($($value),*),
+            #[cfg(target_arch = "x86_64")]
+            $crate::exec::Cpu::Avx2 | $crate::exec::Cpu::Avx512 => {
+                // SAFETY: `Cpu::detect` gives these only where the CPU has all of the features.
+                unsafe { avx2($($value),*) }
+            }
+        }
+    }};
+}
+pub(crate) use by_cpu;
+
 #[cfg(test)]
 impl Cpu {
     /// All that this CPU can run.
@@ -331,7 +356,7 @@ impl Simd {
                 }
                 ref memory => {
                     self.offset = program.offset(self.pc - 1);
-                    if let Some(outcome) = self.memory_uop::<FMA>(memory, context) {
+                    if let Some(outcome) = self.memory_uop(memory, context) {
                         break outcome;
                     }
                     // A program may be long without a jump, and these operations are what takes its time.
@@ -355,11 +380,7 @@ impl Simd {
 
     /// The operations that may fault, and the rest.
     #[inline(always)]
-    fn memory_uop<const FMA: bool>(
-        &mut self,
-        uop: &Uop,
-        context: &mut Context<'_>,
-    ) -> Option<Outcome> {
+    fn memory_uop(&mut self, uop: &Uop, context: &mut Context<'_>) -> Option<Outcome> {
         match *uop {
             Uop::Load { ref regs, ref at } => self.load(context, regs, at),
             Uop::Store { ref regs, ref at } => self.store(context, regs, at),
@@ -397,9 +418,9 @@ impl Simd {
                 }
             }
             Uop::Texture(ref op) => return self.texture(context, op),
-            Uop::Fragment(ref op) => return self.fragment::<FMA>(context, op),
+            Uop::Fragment(ref op) => return self.fragment(context, op),
             Uop::Tile(ref op) => {
-                let outcome = self.tile::<FMA>(context, op);
+                let outcome = self.tile(context, op);
                 // Each lane of this one may write as many texels as a tile has.
                 let long = matches!(**op, TileOp::Block { .. }).then_some(Outcome::Paused);
                 return outcome.or(long);

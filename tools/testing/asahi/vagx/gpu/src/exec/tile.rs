@@ -5,7 +5,7 @@
 use super::format::unpack;
 use super::half::{from_half, to_half};
 use super::mem::dst_of;
-use super::{Context, Lanes, Outcome, Simd};
+use super::{Context, Lanes, Outcome, Simd, by_cpu};
 use crate::image::codec::{self, Channels, Kind, srgb};
 use crate::image::{Cells, Channel, Dimension, Image, Imageblock, Rect, Texels, together};
 use crate::memory::Access;
@@ -53,29 +53,12 @@ fn mem_regs(regs: &TileRegs) -> MemRegs {
 
 impl Simd {
     #[inline(always)]
-    pub(super) fn tile<const FMA: bool>(
-        &mut self,
-        context: &mut Context<'_>,
-        op: &TileOp,
-    ) -> Option<Outcome> {
-        #[cfg(target_arch = "x86_64")]
-        if FMA {
-            // SAFETY: On this architecture the interpreter has `FMA` only if it was compiled for these features, and
-            // then `Cpu::detect` has found them.
-            return unsafe { self.tile_avx2(context, op) };
-        }
-        self.tile_plain(context, op)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn tile_avx2(&mut self, context: &mut Context<'_>, op: &TileOp) -> Option<Outcome> {
-        self.tile_with(context, op)
-    }
-
-    #[inline(never)]
-    fn tile_plain(&mut self, context: &mut Context<'_>, op: &TileOp) -> Option<Outcome> {
-        self.tile_with(context, op)
+    pub(super) fn tile(&mut self, context: &mut Context<'_>, op: &TileOp) -> Option<Outcome> {
+        by_cpu!(
+            self.cpu,
+            Simd::tile_with,
+            (simd: &mut Simd = self, context: &mut Context<'_> = context, op: &TileOp = op) -> Option<Outcome>
+        )
     }
 
     #[inline(always)]

@@ -134,16 +134,16 @@ fn samples_go_to_the_tile_and_back() {
     for (format, offset) in formats {
         set(&mut simd, [1.0, 0.0, 1.0, 0.0]);
         let op = store(0xf, format, true, offset, 0xff);
-        assert_eq!(simd.tile::<false>(&mut context, &op), None);
+        assert_eq!(simd.tile(&mut context, &op), None);
         let op = load(0xf, format, true, offset);
-        assert_eq!(simd.tile::<false>(&mut context, &op), None);
+        assert_eq!(simd.tile(&mut context, &op), None);
         assert_eq!(get(&simd), [1.0, 0.0, 1.0, 0.0], "{format:?}");
     }
     // Only the second and fourth component, from halves, only the first sample, and only even lanes.
     simd.regs[4] = Lanes::splat(0x3800_3c00);
     simd.set_exec(0x5555_5555);
     let op = store(0b1010, Format::U8Norm, false, 0, 0b01);
-    assert_eq!(simd.tile::<false>(&mut context, &op), None);
+    assert_eq!(simd.tile(&mut context, &op), None);
     let block = context.block.as_ref().unwrap();
     assert_eq!(word(block, 4, 0, 0), 0x80ff_ffff);
     assert_eq!(word(block, 4, 1, 0), 0x00ff_00ff);
@@ -152,16 +152,16 @@ fn samples_go_to_the_tile_and_back() {
     simd.set_exec(u32::MAX);
     simd.regs[4] = Lanes::splat(0xbbbb_aaaa);
     let op = store(0b0110, Format::I16, false, 24, 0xff);
-    assert_eq!(simd.tile::<false>(&mut context, &op), None);
+    assert_eq!(simd.tile(&mut context, &op), None);
     let block = context.block.as_ref().unwrap();
     assert_eq!(word(block, 0, 1, 6), 0xaaaa_0000);
     assert_eq!(word(block, 0, 1, 7), 0x0000_bbbb);
     // One 8-bit component that begins with the last byte of a word, and two that go on in the next.
     simd.regs[4] = Lanes::splat(0x0022_0011);
     let op = store(0b0011, Format::I8, false, 3, 0xff);
-    assert_eq!(simd.tile::<false>(&mut context, &op), None);
+    assert_eq!(simd.tile(&mut context, &op), None);
     let op = load(0b0011, Format::I8, true, 3);
-    assert_eq!(simd.tile::<false>(&mut context, &op), None);
+    assert_eq!(simd.tile(&mut context, &op), None);
     assert_eq!((simd.regs[20].0[9], simd.regs[21].0[9]), (0x11, 0x22));
     let block = context.block.as_ref().unwrap();
     assert_eq!(word(block, 5, 1, 0), 0x11ff_00ff);
@@ -195,7 +195,7 @@ fn blocks_are_clipped_and_end_compression() {
     block.origin = [32, 0];
     context.block = Some(block);
     simd.set_exec(1);
-    assert_eq!(simd.tile::<false>(&mut context, &block_write(None)), None);
+    assert_eq!(simd.tile(&mut context, &block_write(None)), None);
     let memory = &mut context.memory;
     assert_eq!(texel(&image, memory, 32, 0), 0xff00_0033);
     assert_eq!(texel(&image, memory, 39, 19), 0xff07_1333);
@@ -211,7 +211,7 @@ fn blocks_are_clipped_and_end_compression() {
         pages.0[1][n].store(0x1111_1111_2222_2222, Relaxed);
     }
     let corner = Some([Val::Const(8), Val::Const(4)]);
-    assert_eq!(simd.tile::<false>(&mut context, &block_write(corner)), None);
+    assert_eq!(simd.tile(&mut context, &block_write(corner)), None);
     let memory = &mut context.memory;
     assert_eq!(texel(&image, memory, 8, 4), 0xff00_0033);
     assert_eq!(texel(&image, memory, 39, 19), 0xff1f_0f33);
@@ -242,9 +242,9 @@ fn texels_outside_are_dropped() {
     for n in 0..4 {
         simd.regs[4 + n] = Lanes::splat((n as f32 / 255.0).to_bits());
     }
-    assert_eq!(simd.tile::<false>(&mut context, &image_write(5, 0)), None);
-    assert_eq!(simd.tile::<false>(&mut context, &image_write(20, 0)), None);
-    assert_eq!(simd.tile::<false>(&mut context, &image_write(0, 1)), None);
+    assert_eq!(simd.tile(&mut context, &image_write(5, 0)), None);
+    assert_eq!(simd.tile(&mut context, &image_write(20, 0)), None);
+    assert_eq!(simd.tile(&mut context, &image_write(0, 1)), None);
     for (x, value) in [(19, 0), (20, 0x0300_0102), (39, 0x0300_0102)] {
         assert_eq!(texel(&image, &mut context.memory, x, 5), value, "{x}");
     }
@@ -263,7 +263,7 @@ fn what_is_not_there_is_said() {
     let mut simd = simd();
     let mut context = context(&pages, vec![bgra(false), pbe(&[(6, 0x74)])]);
     assert_eq!(
-        simd.tile::<false>(&mut context, &image_write(0, 0)),
+        simd.tile(&mut context, &image_write(0, 0)),
         Some(Outcome::Fault)
     );
     let fault = context.fault.take().unwrap();
@@ -290,15 +290,12 @@ fn what_is_not_there_is_said() {
             level,
             rtz,
         };
-        assert_eq!(
-            simd.tile::<false>(&mut context, &op),
-            Some(Outcome::Unsupported)
-        );
+        assert_eq!(simd.tile(&mut context, &op), Some(Outcome::Unsupported));
         assert!(context.unsupported.take().is_some());
     }
     // There is no imageblock.
     assert_eq!(
-        simd.tile::<false>(&mut context, &block_write(None)),
+        simd.tile(&mut context, &block_write(None)),
         Some(Outcome::Unsupported)
     );
 }
