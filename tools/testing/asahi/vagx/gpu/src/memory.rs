@@ -285,6 +285,52 @@ impl<'a> Memory<'a> {
         Ok(())
     }
 
+    /// Reads one aligned unit per lane of `active`, so far from `start` each, the sum being less than 2^32; returns false
+    /// if one of them could not be read. What is left in other lanes may be anything.
+    #[inline(always)]
+    pub(crate) fn load_near<T: Unit>(
+        &mut self,
+        start: u64,
+        offsets: &[u32; 32],
+        active: u32,
+        out: &mut [u32; 32],
+    ) -> bool {
+        const PAGE: u32 = PAGE_SIZE as u32;
+        let low = (start & OFFSET) as u32;
+        let mut left = active;
+        while left != 0 {
+            let first = low.wrapping_add(offsets[left.trailing_zeros() as usize % 32]);
+            let mut here = 0;
+            for lane in 0..32 {
+                let same = (low.wrapping_add(offsets[lane]) ^ first) < PAGE;
+                here |= u32::from(same) << lane;
+            }
+            here &= left;
+            let va = (start & !OFFSET).wrapping_add(first.into());
+            let Ok(page) = self.page(va, Access::Read) else {
+                return false;
+            };
+            let load = |lane: usize| {
+                let offset = low.wrapping_add(offsets[lane]) & (PAGE - 1);
+                // SAFETY: The unit is aligned and in this page, wherever the lane's own may be; else as in `load`.
+                unsafe { T::load(page.add(offset as usize & !(T::SIZE - 1))) }
+            };
+            if here == active {
+                for lane in 0..32 {
+                    out[lane] = load(lane);
+                }
+                return true;
+            }
+            left &= !here;
+            while here != 0 {
+                let lane = here.trailing_zeros() as usize % 32;
+                out[lane] = load(lane);
+                here &= here - 1;
+            }
+        }
+        true
+    }
+
     /// Fills `words` from `va` on, which is aligned; the error is the first address that could not be read.
     pub(crate) fn read_words(&mut self, va: u64, words: &mut [u32]) -> Result<(), u64> {
         let mut va = va & !3;

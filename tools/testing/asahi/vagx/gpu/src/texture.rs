@@ -8,6 +8,7 @@ mod border;
 mod cube;
 mod fetch;
 mod filter;
+mod flat;
 mod footprint;
 mod lod;
 mod real;
@@ -17,7 +18,7 @@ mod square;
 pub(crate) mod tests;
 mod wrap;
 
-use crate::exec::Lanes;
+use crate::exec::{Cpu, Lanes};
 use crate::image::{Dimension, Image};
 use crate::memory::Memory;
 use crate::uop::TextureDim;
@@ -30,6 +31,8 @@ pub(crate) struct Texture {
     size: [u32; 3],
     /// Levels that may be sampled.
     levels: u32,
+    /// There is a short way to its texels.
+    flat: bool,
 }
 
 impl Texture {
@@ -45,6 +48,7 @@ impl Texture {
         Ok(Texture {
             size: [image.width, image.height, depth],
             levels: levels + 1,
+            flat: flat::is_flat(&image),
             image,
         })
     }
@@ -93,6 +97,8 @@ pub(crate) struct Request {
     pub(crate) offset: Option<Lanes>,
     /// The component of which four texels are wanted.
     pub(crate) gather: Option<u8>,
+    /// A bit for each component of the result that is looked at. The others may be anything.
+    pub(crate) wanted: u8,
 }
 
 /// How the texture unit reaches memory.
@@ -100,6 +106,7 @@ pub(crate) struct Port<'a, 'b> {
     pub(crate) memory: &'a mut Memory<'b>,
     /// Counts texels that are stored in a way that is not known.
     pub(crate) unknown: &'a mut u64,
+    pub(crate) cpu: Cpu,
 }
 
 /// A kind of instruction.
@@ -167,11 +174,11 @@ impl Default for States {
 
 /// Where in a cache a state would be.
 fn way(state: &[u8; 24]) -> usize {
-    let mut hash = 0u64;
-    for bytes in state.as_chunks().0 {
-        hash = (hash ^ u64::from_le_bytes(*bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash ^= hash >> 29;
-    }
+    let [a, b, c] = state.as_chunks().0 else {
+        return 0;
+    };
+    let words = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b) ^ u64::from_le_bytes(*c);
+    let hash = words.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     hash as usize % WAYS
 }
 

@@ -6,7 +6,7 @@
 mod tests;
 
 use super::half::{from_half, to_half};
-use super::{Context, Cpu, Lanes, Outcome, Simd};
+use super::{Context, Lanes, Outcome, Simd, by_cpu};
 use crate::memory::Access;
 use crate::texture::{Action, Lod, Port, Request, Trouble, perform};
 use crate::uop::*;
@@ -16,6 +16,33 @@ use crate::{GpuFault, Unit, Unsupported};
 /// of the sampler.
 type Key = (u64, u32);
 
+/// Those of all lanes.
+#[expect(clippy::large_enum_variant)] // There is one at a time, on the stack.
+enum Keys {
+    One(Key),
+    Each([u64; 32], Lanes),
+}
+
+impl Keys {
+    /// The states of the first of these lanes, and which of them use the same.
+    #[inline(always)]
+    fn of_first(&self, lanes: u32) -> (Key, u32) {
+        match self {
+            Keys::One(key) => (*key, lanes),
+            Keys::Each(textures, samplers) => {
+                let first = lanes.trailing_zeros() as usize % 32;
+                let key = (textures[first], samplers.0[first]);
+                let mut same = 0;
+                for lane in 0..32 {
+                    let equal = textures[lane] == key.0 && samplers.0[lane] == key.1;
+                    same |= u32::from(equal) << lane;
+                }
+                (key, same & lanes)
+            }
+        }
+    }
+}
+
 /// Samplers of lower numbers are state registers; from this number on they are those of the job's heap (Mesa,
 /// `src/asahi/vulkan/hk_descriptor_set.c`).
 const HEAP_START: u32 = 28;
@@ -24,24 +51,11 @@ impl Simd {
     /// Does a texture instruction, as the interpreter's build does.
     #[inline(always)]
     pub(super) fn texture(&mut self, context: &mut Context<'_>, op: &TextureOp) -> Option<Outcome> {
-        match self.cpu {
-            Cpu::Baseline => self.texture_plain(context, op),
-            // Wider vectors do not make it faster, and the compiler takes long for each build.
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: Only `run` sets it, and is given what `Cpu::detect` has found this CPU to be, at least.
-            Cpu::Avx2 | Cpu::Avx512 => unsafe { self.texture_avx2(context, op) },
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn texture_avx2(&mut self, context: &mut Context<'_>, op: &TextureOp) -> Option<Outcome> {
-        self.texture_with(context, op)
-    }
-
-    #[inline(never)]
-    fn texture_plain(&mut self, context: &mut Context<'_>, op: &TextureOp) -> Option<Outcome> {
-        self.texture_with(context, op)
+        by_cpu!(
+            self.cpu,
+            Simd::texture_with,
+            (simd: &mut Simd = self, context: &mut Context<'_> = context, op: &TextureOp = op) -> Option<Outcome>
+        )
     }
 
     #[inline(always)]
@@ -55,19 +69,12 @@ impl Simd {
             (false, false) => Action::Sample,
         };
         let mut request = self.request(context, op);
-        let (textures, samplers) = self.keys(context, op);
+        let keys = self.keys(context, op);
         let mut out = [Lanes::ZERO; 4];
         let mut left = self.exec;
         while left != 0 {
             // All lanes with the states of the first that is left. Mostly these are all.
-            let lane = left.trailing_zeros() as usize % 32;
-            let key = (textures[lane], samplers.0[lane]);
-            let mut lanes = 0;
-            for lane in 0..32 {
-                let same = textures[lane] == key.0 && samplers.0[lane] == key.1;
-                lanes |= u32::from(same) << lane;
-            }
-            lanes &= left;
+            let (key, lanes) = keys.of_first(left);
             left &= !lanes;
             request.active = lanes;
             // No closures here: they would be compiled without the features of this build.
@@ -85,21 +92,26 @@ impl Simd {
             let mut port = Port {
                 memory: &mut context.memory,
                 unknown: &mut context.stats.unknown_texels,
+                cpu: self.cpu,
             };
-            let mut got = [Lanes::ZERO; 4];
-            if let Err(trouble) = perform(action, found, sampler, &mut port, &request, &mut got) {
+            // What other lanes got, if there are others.
+            let before = (lanes != self.exec).then_some(out);
+            if let Err(trouble) = perform(action, found, sampler, &mut port, &request, &mut out) {
                 let failed = match trouble {
                     Trouble::Unmapped(va) => Failed::Unmapped(va),
                     Trouble::Unknown(why) => Failed::state(key, &texture, why),
                 };
                 return Some(self.failed(context, failed));
             }
-            let mask = Lanes::from_bits(lanes);
-            for (out, got) in out.iter_mut().zip(&got) {
-                if keep {
-                    *out = got.select(*out, mask);
-                } else {
-                    *out = got.map(to_half).select(*out, mask);
+            if !keep {
+                for out in &mut out {
+                    *out = out.map(to_half);
+                }
+            }
+            if let Some(before) = &before {
+                let mask = Lanes::from_bits(lanes);
+                for (out, before) in out.iter_mut().zip(before) {
+                    *out = out.select(before, &mask);
                 }
             }
         }
@@ -158,19 +170,31 @@ impl Simd {
             active: self.exec,
             dim: op.dim,
             coords,
-            layer: self.val(u, op.layer),
-            sample: self.val(u, op.sample),
+            layer: match op.dim.is_array() {
+                true => self.val(u, op.layer),
+                false => Lanes::ZERO,
+            },
+            sample: match op.dim.is_multisampled() {
+                true => self.val(u, op.sample),
+                false => Lanes::ZERO,
+            },
             lod,
             compare: op.compare.map(|val| self.val(u, val)),
             offset: op.offset.map(|val| self.val(u, val)),
             gather: op.gather,
+            wanted: if op.gather.is_some() { 15 } else { op.mask },
         }
     }
 
     /// The states that each lane uses.
     #[inline(always)]
-    fn keys(&self, context: &Context<'_>, op: &TextureOp) -> ([u64; 32], Lanes) {
+    fn keys(&self, context: &Context<'_>, op: &TextureOp) -> Keys {
         let u = &*context.launch.uniforms;
+        if let (TextureSource::State(texture), SamplerSource::State(sampler)) =
+            (op.texture, op.sampler)
+        {
+            return Keys::One((texture.into(), sampler.into()));
+        }
         let textures = match op.texture {
             TextureSource::State(number) => [number.into(); 32],
             TextureSource::Indexed(number) => self.val(u, number).0.map(u64::from),
@@ -185,7 +209,7 @@ impl Simd {
             SamplerSource::State(number) => Lanes::splat(number.into()),
             SamplerSource::Indexed(number) => self.val(u, number),
         };
-        (textures, samplers)
+        Keys::Each(textures, samplers)
     }
 
     /// The bytes of the states of some lanes.

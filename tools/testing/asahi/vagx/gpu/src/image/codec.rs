@@ -178,19 +178,27 @@ impl Format {
     pub(crate) fn decode(&self, raw: &[Lanes; 4]) -> [Lanes; 4] {
         let mut out = [Lanes::ZERO; 4];
         out[3] = Lanes::splat(self.one());
+        self.decode_some(raw, 15, &mut out);
+        out
+    }
+
+    /// The same of some channels: those that exist and whose bits are set in `wanted`.
+    #[inline(always)]
+    pub(crate) fn decode_some(&self, raw: &[Lanes; 4], wanted: u8, out: &mut [Lanes; 4]) {
         if self.channels == Channels::R9G9B9E5 {
             for c in 0..3 {
                 out[c] = raw[0].map(|word| from_shared(word, 9 * c as u32));
             }
-            return out;
+            return;
         }
         let mut at = 0;
         for (c, bits) in self.channels.bits().into_iter().enumerate() {
-            if bits == 0 {
+            let (word, shift) = (&raw[at as usize / 32 % 4], at % 32);
+            at += bits;
+            if bits == 0 || wanted >> c & 1 == 0 {
                 continue;
             }
-            let word = &raw[at as usize / 32 % 4];
-            let (shift, mask) = (at % 32, u32::MAX >> (32 - bits));
+            let mask = u32::MAX >> (32 - bits);
             let field = word.map(|word| word >> shift & mask);
             out[c] = match self.kind {
                 Kind::Unorm if self.srgb && c < 3 => srgb::decode(&field),
@@ -217,9 +225,7 @@ impl Format {
                     _ => field,
                 },
             };
-            at += bits;
         }
-        out
     }
 
     /// The raw texels of channels, the counterpart of `decode`. Normalised numbers are clamped, then rounded to the

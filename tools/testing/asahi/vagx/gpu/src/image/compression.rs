@@ -177,6 +177,15 @@ impl Image {
         Ok(self.modes(memory, unit)? == [plain(self.format.bytes()); 8])
     }
 
+    /// The same of the unit whose metadata is there; false if nothing is.
+    #[inline(always)]
+    pub(crate) fn is_plain_at(&self, memory: &mut Memory<'_>, va: u64) -> bool {
+        let plain = u32::from(plain(self.format.bytes())) * 0x0101_0101;
+        [va, va.wrapping_add(4)]
+            .iter()
+            .all(|&va| memory.load::<u32>(va) == Ok(plain))
+    }
+
     /// Says that all parts of a unit are stored as they are.
     pub(super) fn mark_plain(&self, memory: &mut Memory<'_>, unit: &Compressed) -> Result<(), u64> {
         let va = self.metadata.wrapping_add(unit.metadata);

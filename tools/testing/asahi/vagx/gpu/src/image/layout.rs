@@ -367,6 +367,16 @@ impl Layout {
         (element << self.samples_log2).wrapping_add(sample)
     }
 
+    /// Bytes that rows up to this one of any level may take, which is much for an image with rows far from each other.
+    pub(crate) fn span(&self, height: u32) -> u64 {
+        let rows = |level: &Level| {
+            let [across, down] = level.tile;
+            let tiles = u64::from(level.tiles_per_row) * (u64::from(height >> down) + 1);
+            tiles << (across + down + self.samples_log2 + self.bytes_log2)
+        };
+        self.levels.iter().map(rows).max().unwrap_or(0)
+    }
+
     /// Offset of the sample of that number.
     #[inline(always)]
     pub(crate) fn offset_of(&self, level: &Level, layer: u32, number: u32) -> u64 {

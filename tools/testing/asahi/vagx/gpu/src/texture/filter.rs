@@ -2,6 +2,7 @@
 
 //! Sampling: which texels of which levels, and what becomes of them.
 
+use super::cube::OnFace;
 use super::fetch::unpacked;
 use super::footprint::{detail, limited};
 use super::lod::{self, Footprint};
@@ -10,9 +11,10 @@ use super::sampler::{Compare, Filter, Mip, Sampler, Wrap};
 use super::square::{Square, used};
 use super::wrap::{self, Axis};
 use super::{Port, Request, Texture, Trouble, border, cube};
-use crate::exec::Lanes;
+use crate::exec::{Cpu, Lanes, by_cpu};
 use crate::image::Channel;
 use crate::image::codec::Kind;
+use crate::uop::TextureDim;
 
 /// Everything that does not change from texel to texel.
 pub(super) struct Sampling<'a> {
@@ -31,6 +33,11 @@ pub(super) struct Sampling<'a> {
     channels: usize,
     /// What normalised numbers are divided by after they were filtered.
     pub(super) scale: Option<[f32; 4]>,
+    /// The short way may be taken.
+    flat: bool,
+    /// A bit for each stored channel that is wanted.
+    pub(super) wanted: u8,
+    pub(super) cpu: Cpu,
 }
 
 /// Texels of some lanes at one level each.
@@ -54,12 +61,10 @@ pub(super) fn sample(
     let image = &texture.image;
     let coords = vector(&request.coords);
     let layers = image.layers().max(1);
-    let mut position = coords;
     let mut layer = Lanes::ZERO;
     let mut on_face = None;
     if request.dim.is_cube() {
         let on = cube::project(&coords);
-        position = [on.s, on.t, Reals::ZERO];
         layer = on.face.zip(request.layer, |face, layer| {
             (face + 6 * (layer & 0xffff)).min(layers - 1)
         });
@@ -77,73 +82,43 @@ pub(super) fn sample(
         }
         _ => None,
     };
+    let bordered = sampler.wrap.iter().any(|wrap| wrap.has_border());
     let mut sampling = Sampling {
         texture,
         sampler,
         request,
         layer,
-        border: border::colour(sampler.border, &image.format),
-        bordered: sampler.wrap.iter().any(|wrap| wrap.has_border()),
+        border: match bordered {
+            true => border::colour(sampler.border, &image.format),
+            false => [0; 4],
+        },
+        bordered,
         seamless: on_face.is_some() && !sampler.seamful,
         channels: if compare.is_some() {
             1
         } else {
             image.format.channels.count()
         },
+        flat: texture.flat
+            && request.dim == TextureDim::D2
+            && request.offset.is_none()
+            && !bordered
+            && !sampler.pixels
+            && compare.is_none(),
+        wanted: texture.stored(request.wanted) | u8::from(compare.is_some()),
+        cpu: port.cpu,
         compare,
         scale: None,
     };
+    let moved = on_face.as_ref().map(|on| [on.s, on.t, Reals::ZERO]);
+    let position = moved.as_ref().unwrap_or(&coords);
     if let Some(component) = request.gather {
-        return sampling.gather(port, &position, component, out);
+        return sampling.gather(port, position, component, out);
     }
     sampling.scale_later();
-    let matters = (sampler.mip != Mip::None && texture.levels > 1)
-        || sampler.magnify != sampler.minify
-        || sampler.anisotropy > 1;
     let mut texel = [Lanes::ZERO; 4];
-    let (mut level, mut next, mut part) = (Lanes::ZERO, Lanes::ZERO, Reals::ZERO);
-    let (mut first, mut second, mut between) = (request.active, 0, 0);
-    let mut footprint = None;
-    if matters {
-        let (lod, found) = detail(texture, sampler, request, &coords, on_face.as_ref());
-        footprint = found;
-        let lod = limited(&lod, sampler, request);
-        let last = texture.levels - 1;
-        (level, part) = lod::levels(&lod, sampler.mip, last);
-        next = level.map(|level| (level + 1).min(last));
-        let large = lod.test(Reals::ZERO, |lod, zero| lod <= zero).to_bits() & request.active;
-        let small = request.active & !large;
-        if !image.format.is_integer() && sampler.mip == Mip::Linear {
-            between = part.test(Reals::ZERO, |part, zero| part > zero).to_bits() & small;
-        }
-        if sampler.magnify != sampler.minify {
-            (first, second) = (large, small);
-        }
-    }
-    let pass = |lanes, level, filter, weight| Pass {
-        lanes,
-        level,
-        filter,
-        weight,
-    };
-    let passes = [
-        pass(first, &level, sampler.magnify, None),
-        pass(second, &level, sampler.minify, None),
-        pass(between, &next, sampler.minify, Some(&part)),
-    ];
-    sampling.passes(port, &passes, &position, footprint.as_ref(), &mut texel)?;
-    if let Some(scale) = &sampling.scale {
-        for (texel, &scale) in texel.iter_mut().zip(scale) {
-            *texel = texel.map(|t| (f32::from_bits(t) / scale).to_bits());
-        }
-    }
-    for (channel, texel) in texel.iter_mut().enumerate().skip(sampling.channels) {
-        *texel = Lanes::splat(match (channel, sampling.compare.is_some()) {
-            (3, true) => 1f32.to_bits(),
-            (3, false) => image.format.one(),
-            _ => 0,
-        });
-    }
+    sampling.levels(port, &coords, position, on_face.as_ref(), &mut texel)?;
+    sampling.finish(&mut texel);
     texture.swizzle(&texel, out);
     Ok(())
 }
@@ -167,6 +142,73 @@ impl Sampling<'_> {
         self.scale = Some(scale);
     }
 
+    /// Chooses levels, and filters them.
+    #[inline(always)]
+    fn levels(
+        &self,
+        port: &mut Port<'_, '_>,
+        coords: &[Reals; 3],
+        position: &[Reals; 3],
+        on_face: Option<&OnFace>,
+        out: &mut [Lanes; 4],
+    ) -> Result<(), Trouble> {
+        let (texture, sampler, request) = (self.texture, self.sampler, self.request);
+        let matters = (sampler.mip != Mip::None && texture.levels > 1)
+            || sampler.magnify != sampler.minify
+            || sampler.anisotropy > 1;
+        let pass = |lanes, level, filter, weight| Pass {
+            lanes,
+            level,
+            filter,
+            weight,
+        };
+        if !matters {
+            let only = pass(request.active, &Lanes::ZERO, sampler.magnify, None);
+            return self.filtered(port, request.active, &only, position, out);
+        }
+        let (lod, footprint) = detail(texture, sampler, request, coords, on_face);
+        let lod = limited(&lod, sampler, request);
+        let last = texture.levels - 1;
+        let (level, part) = lod::levels(&lod, sampler.mip, last);
+        let next = level.map(|level| (level + 1).min(last));
+        let large = lod.test(Reals::ZERO, |lod, zero| lod <= zero).to_bits() & request.active;
+        let small = request.active & !large;
+        let (mut first, mut second, mut between) = (request.active, 0, 0);
+        if !texture.is_integer() && sampler.mip == Mip::Linear {
+            between = part.test(Reals::ZERO, |part, zero| part > zero).to_bits() & small;
+        }
+        if sampler.magnify != sampler.minify {
+            (first, second) = (large, small);
+        }
+        let passes = [
+            pass(first, &level, sampler.magnify, None),
+            pass(second, &level, sampler.minify, None),
+            pass(between, &next, sampler.minify, Some(&part)),
+        ];
+        self.passes(port, &passes, position, footprint.as_ref(), out)
+    }
+
+    /// From what was filtered to what a shader sees, but for swizzles.
+    #[inline(always)]
+    fn finish(&self, texel: &mut [Lanes; 4]) {
+        if let Some(scale) = &self.scale {
+            let channels = texel.iter_mut().zip(scale).take(self.channels);
+            for (channel, (texel, &scale)) in channels.enumerate() {
+                if self.wanted >> channel & 1 == 0 {
+                    continue;
+                }
+                *texel = texel.map(|t| (f32::from_bits(t) / scale).to_bits());
+            }
+        }
+        for (channel, texel) in texel.iter_mut().enumerate().skip(self.channels) {
+            *texel = Lanes::splat(match (channel, self.compare.is_some()) {
+                (3, true) => 1f32.to_bits(),
+                (3, false) => self.texture.image.format.one(),
+                _ => 0,
+            });
+        }
+    }
+
     /// Does all passes, each once for every probe.
     #[inline(always)]
     fn passes(
@@ -185,7 +227,6 @@ impl Sampling<'_> {
                 probes = probes.max(count.min(16));
             }
         }
-        let mut texels = [[Lanes::ZERO; 4]; 4];
         for probe in 0..probes {
             let mut moved = *position;
             let mut lanes = active;
@@ -208,9 +249,10 @@ impl Sampling<'_> {
                 if lanes == 0 {
                     continue;
                 }
-                self.filtered(port, lanes, pass, &moved, &mut texels)?;
+                let mut got = [Lanes::ZERO; 4];
+                self.filtered(port, lanes, pass, &moved, &mut got)?;
                 let mask = Lanes::from_bits(lanes);
-                for (texel, got) in texel.iter_mut().zip(&texels[0]).take(self.channels) {
+                for (texel, got) in texel.iter_mut().zip(&got).take(self.channels) {
                     *texel = match pass.weight {
                         Some(weight) => mix(texel, got, weight).select(*texel, mask),
                         None => got.select(*texel, mask),
@@ -298,7 +340,7 @@ impl Sampling<'_> {
         axes
     }
 
-    /// What a filter makes of one level: the first of `texels`.
+    /// What a filter makes of one level.
     #[inline(always)]
     fn filtered(
         &self,
@@ -306,39 +348,87 @@ impl Sampling<'_> {
         lanes: u32,
         pass: &Pass<'_>,
         position: &[Reals; 3],
-        texels: &mut Square,
+        out: &mut [Lanes; 4],
     ) -> Result<(), Trouble> {
         let linear = pass.filter == Filter::Linear && !self.texture.is_integer();
         let linear = linear || (pass.filter == Filter::Linear && self.compare.is_some());
-        let axes = self.axes(position, pass.level, linear, false);
+        if self.flat {
+            let done = by_cpu!(
+                self.cpu,
+                Sampling::flat,
+                (
+                    sampling: &Sampling<'_> = self,
+                    port: &mut Port<'_, '_> = port,
+                    lanes: (u32, bool) = (lanes, linear),
+                    level: &Lanes = pass.level,
+                    position: &[Reals; 3] = position,
+                    out: &mut [Lanes; 4] = out,
+                ) -> bool
+            );
+            if done {
+                return Ok(());
+            }
+        }
+        by_cpu!(
+            self.cpu,
+            Sampling::squares,
+            (
+                sampling: &Sampling<'_> = self,
+                port: &mut Port<'_, '_> = port,
+                lanes: (u32, bool) = (lanes, linear),
+                level: &Lanes = pass.level,
+                position: &[Reals; 3] = position,
+                out: &mut [Lanes; 4] = out,
+            ) -> Result<(), Trouble>
+        )
+    }
+
+    /// The same for everything that there is.
+    #[inline(always)]
+    fn squares(
+        &self,
+        port: &mut Port<'_, '_>,
+        (lanes, linear): (u32, bool),
+        level: &Lanes,
+        position: &[Reals; 3],
+        out: &mut [Lanes; 4],
+    ) -> Result<(), Trouble> {
+        let axes = self.axes(position, level, linear, false);
         let across = used(&axes[0].weight, lanes);
         let down = used(&axes[1].weight, lanes);
         let slices = if used(&axes[2].weight, lanes) { 2 } else { 1 };
-        let mut before = [Lanes::ZERO; 4];
+        let mut texels = [[Lanes::ZERO; 4]; 4];
         for slice in 0..slices {
-            self.square(port, lanes, pass.level, &axes, slice, texels)?;
-            let [first, second, third, fourth] = texels;
-            for channel in 0..self.channels {
-                let row = &mut first[channel];
-                if across {
-                    *row = mix(row, &second[channel], &axes[0].weight);
-                }
-                if down {
-                    let below = &mut third[channel];
-                    if across {
-                        *below = mix(below, &fourth[channel], &axes[0].weight);
-                    }
-                    *row = mix(row, below, &axes[1].weight);
-                }
-                if slice == 1 {
-                    *row = mix(&before[channel], row, &axes[2].weight);
-                }
-            }
-            if slices == 2 && slice == 0 {
-                before = *first;
+            self.square(port, lanes, level, &axes, slice, &mut texels)?;
+            let weights = [&axes[0].weight, &axes[1].weight];
+            self.mixed(&mut texels, weights, [across, down]);
+            for (out, texel) in out.iter_mut().zip(&texels[0]).take(self.channels) {
+                *out = match slice {
+                    0 => *texel,
+                    _ => mix(out, texel, &axes[2].weight),
+                };
             }
         }
         Ok(())
+    }
+
+    /// Mixes a square of texels into the first of them, along the axes on which there are weights.
+    #[inline(always)]
+    pub(super) fn mixed(&self, texels: &mut Square, weights: [&Reals; 2], used: [bool; 2]) {
+        let [first, second, third, fourth] = texels;
+        for channel in (0..self.channels).filter(|channel| self.wanted >> channel & 1 != 0) {
+            let row = &mut first[channel];
+            if used[0] {
+                *row = mix(row, &second[channel], weights[0]);
+            }
+            if used[1] {
+                let below = &mut third[channel];
+                if used[0] {
+                    *below = mix(below, &fourth[channel], weights[0]);
+                }
+                *row = mix(row, below, weights[1]);
+            }
+        }
     }
 }
 
@@ -356,6 +446,17 @@ impl Texture {
             *sizes = level.map(|level| (size >> (first + level).min(31)).max(1));
         }
         sizes
+    }
+
+    /// The stored channels that some components are made of, a bit for each.
+    fn stored(&self, components: u8) -> u8 {
+        let mut wanted = 0;
+        for (component, channel) in self.image.swizzle.iter().enumerate() {
+            if let Channel::Stored(channel) = channel {
+                wanted |= (components >> component & 1) << (channel % 4);
+            }
+        }
+        wanted
     }
 
     /// Components by the texture's swizzle.

@@ -75,6 +75,12 @@ impl Reals {
         out
     }
 
+    /// Weights from integers of 1/256 each.
+    #[inline(always)]
+    pub(super) fn weights(of: &Lanes) -> Self {
+        Reals::from_ints(of).map(|weight| weight * (1.0 / 256.0))
+    }
+
     /// Integers as floats.
     #[inline(always)]
     pub(super) fn from_ints(ints: &Lanes) -> Self {
@@ -90,10 +96,19 @@ impl Reals {
     pub(super) fn ints(&self) -> Lanes {
         let mut out = Lanes::ZERO;
         for lane in 0..32 {
-            out.0[lane] = self.0[lane] as i32 as u32;
+            out.0[lane] = whole(self.0[lane]) as u32;
         }
         out
     }
+}
+
+/// A number far smaller than 2^31 without its fraction.
+#[inline(always)]
+pub(super) fn whole(value: f32) -> i32 {
+    let value = clamp(value, -1e9, 1e9);
+    // SAFETY: It is a number now, and an `i32` can have its whole part. (A cast with `as` takes four more instructions to
+    // care for those for which that is not so.)
+    unsafe { value.to_int_unchecked() }
 }
 
 /// Floats of a vector.

@@ -8,6 +8,7 @@ use super::real::Reals;
 use super::wrap::Axis;
 use super::{Port, Texture, Trouble};
 use crate::exec::Lanes;
+use crate::image::codec::Format;
 use crate::image::compression::{Texels, part};
 use crate::image::{Image, read};
 use crate::uop::TextureDim;
@@ -189,7 +190,7 @@ impl Sampling<'_> {
                 raw = port.texels(self.texture, inside, &absolute, [&x, &y, &z, &Lanes::ZERO])?;
             }
             let texel = &mut texels[tap];
-            self.decode(&raw, texel);
+            self.decode(&image.format, &raw, texel);
             if outside != 0 {
                 for (texel, &colour) in texel.iter_mut().zip(&self.border) {
                     *texel = Lanes::splat(colour).select(*texel, border);
@@ -207,20 +208,23 @@ impl Sampling<'_> {
         Ok(())
     }
 
-    /// Channels of texels; normalised numbers that are to be filtered stay integers until then.
+    /// Channels of texels that are wanted; normalised numbers that are to be filtered stay integers until then.
     #[inline(always)]
-    fn decode(&self, raw: &[Lanes; 4], texel: &mut [Lanes; 4]) {
-        let format = &self.texture.image.format;
-        if self.scale.is_none() {
+    pub(super) fn decode(&self, format: &Format, raw: &[Lanes; 4], texel: &mut [Lanes; 4]) {
+        if self.request.gather.is_some() {
             *texel = format.decode(raw);
             return;
         }
+        if self.scale.is_none() {
+            format.decode_some(raw, self.wanted, texel);
+            return;
+        }
         let mut at = 0;
-        for (texel, bits) in texel.iter_mut().zip(format.channels.bits()) {
-            if bits != 0 {
+        for (channel, bits) in format.channels.bits().into_iter().enumerate() {
+            if bits != 0 && self.wanted >> channel & 1 != 0 {
                 let word = &raw[at as usize / 32 % 4];
                 let (shift, mask) = (at % 32, u32::MAX >> (32 - bits));
-                *texel = word.map(|word| ((word >> shift & mask) as i32 as f32).to_bits());
+                texel[channel] = word.map(|word| ((word >> shift & mask) as i32 as f32).to_bits());
             }
             at += bits;
         }

@@ -114,6 +114,7 @@ impl Scene {
         let mut port = Port {
             memory: &mut memory,
             unknown: &mut 0,
+            cpu: Cpu::detect(false),
         };
         let mut out = [Lanes::ZERO; 4];
         perform(action, texture, sampler, &mut port, request, &mut out).map(|()| out)
@@ -149,6 +150,7 @@ fn at(dim: TextureDim, coords: [f32; 3]) -> Request {
         compare: None,
         offset: None,
         gather: None,
+        wanted: 15,
     }
 }
 
@@ -456,4 +458,74 @@ fn texels_of_integers_are_not_mixed() {
 fn other_dimensions_are_refused() {
     let request = at(TextureDim::Cube, [1.0, 0.0, 0.0]);
     assert!(gradient().perform(Action::Sample, &request).is_err());
+}
+
+/// Coordinates all over the place, and of two lanes nowhere.
+fn scattered() -> Request {
+    let mut request = at_2d(f32::NAN, f32::INFINITY);
+    let mut state = 7u32;
+    for axis in 0..2 {
+        for lane in 0..30 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let coord = (state >> 8) as f32 / (1 << 22) as f32 - 1.5;
+            request.coords[axis].0[lane] = coord.to_bits();
+        }
+    }
+    request
+}
+
+#[test]
+fn the_short_way_is_as_right_as_the_long_one() {
+    let fill = |level: u32, x: u32, y: u32, _, _| {
+        (level * 7 + x * 3 + y * 1000 + 1).wrapping_mul(0x9e37_79b9) ^ x << 20
+    };
+    let requests = || {
+        let near = || implicit(moving(1.7 / 32.0, 2.1 / 32.0), None);
+        let far = || implicit(scattered(), Some(-4.0));
+        [near(), far(), level(scattered(), 1.25), scattered()]
+    };
+    for (wrap, srgb) in [0, 1, 2, 5].into_iter().flat_map(|w| [(w, 0), (w, 1)]) {
+        for filters in 0..36 {
+            let (magnify, minify) = (filters & 1, filters >> 1 & 1);
+            let (mip, anisotropy) = (filters / 4 % 3, filters / 12);
+            let mut scene = Scene::new(2, (RGBA8, UNORM), [33, 21, 1], 4, fill).sampler(&[
+                (20, anisotropy),
+                (23, magnify),
+                (25, minify),
+                (27, mip),
+                (29, wrap),
+                (32, wrap),
+            ]);
+            set(&mut scene.texture, 108, srgb);
+            let mut texture = Texture::new(&scene.texture).unwrap();
+            let sampler = Sampler::new(&scene.sampler).unwrap();
+            let sample = |texture: &Texture, request: &Request, cpu: Cpu| {
+                let mut memory = Memory::new(&scene.space);
+                let mut port = Port {
+                    memory: &mut memory,
+                    unknown: &mut 0,
+                    cpu,
+                };
+                let mut out = [Lanes::ZERO; 4];
+                let done = perform(
+                    Action::Sample,
+                    texture,
+                    &sampler,
+                    &mut port,
+                    request,
+                    &mut out,
+                );
+                done.map(|()| out).unwrap()
+            };
+            for request in requests() {
+                for cpu in Cpu::all() {
+                    texture.flat = true;
+                    let short = sample(&texture, &request, cpu);
+                    texture.flat = false;
+                    let long = sample(&texture, &request, cpu);
+                    assert_eq!(short, long, "wrap {wrap} sRGB {srgb} filters {filters}");
+                }
+            }
+        }
+    }
 }

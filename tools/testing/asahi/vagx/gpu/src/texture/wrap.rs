@@ -2,7 +2,7 @@
 
 //! From coordinates to texels along one axis.
 
-use super::real::{Reals, clamp};
+use super::real::{Reals, clamp, whole};
 use super::sampler::Wrap;
 use crate::exec::Lanes;
 
@@ -24,7 +24,80 @@ fn offset_first(wrap: Wrap) -> bool {
     matches!(wrap, Wrap::ClampGl | Wrap::MirroredClampToEdge)
 }
 
-/// Brings coordinates into a range of a few times the texture's size, counted in texels.
+/// Does something for a wrap that the compiler then knows.
+macro_rules! with_wrap {
+    ($wrap:expr, |$known:ident| $body:expr) => {{
+        macro_rules! of {
+            ($name:ident) => {{
+                const $known: Wrap = Wrap::$name;
+                $body
+            }};
+        }
+        match $wrap {
+            Wrap::ClampToEdge => of!(ClampToEdge),
+            Wrap::Repeat => of!(Repeat),
+            Wrap::MirroredRepeat => of!(MirroredRepeat),
+            Wrap::ClampToBorder => of!(ClampToBorder),
+            Wrap::ClampGl => of!(ClampGl),
+            Wrap::MirroredClampToEdge => of!(MirroredClampToEdge),
+        }
+    }};
+}
+
+/// A coordinate in a range of a few times the texture's size, counted in texels.
+#[inline(always)]
+fn texels(wrap: Wrap, coord: f32, size: f32, pixels: bool) -> f32 {
+    // With coordinates in texels, only clamping wraps mean something, and repeating is not asked for.
+    let texels = match wrap {
+        _ if pixels => coord,
+        Wrap::Repeat => (coord - coord.floor()) * size,
+        Wrap::MirroredRepeat => (coord - 2.0 * (coord * 0.5).floor()) * size,
+        _ => coord * size,
+    };
+    clamp(texels, -2.0 * size - FAR, 2.0 * size + FAR)
+}
+
+/// The same where some wraps want it, after offsets were added.
+#[inline(always)]
+fn folded(wrap: Wrap, texels: f32, size: f32) -> f32 {
+    match wrap {
+        Wrap::MirroredClampToEdge => texels.abs(),
+        Wrap::ClampGl => clamp(texels, 0.0, size),
+        _ => texels,
+    }
+}
+
+/// The texel that `index` stands for, which is at most a few times the size away if there was an `offset`, and else,
+/// rounding aside, off by one. If that is the border, it is any.
+#[inline(always)]
+fn inside(wrap: Wrap, index: i32, size: i32, offset: bool) -> i32 {
+    let (i, n) = (index, size);
+    let i = match wrap {
+        Wrap::Repeat if offset => i.rem_euclid(n.max(1)),
+        Wrap::Repeat => {
+            let i = if i < 0 { i + n } else { i };
+            if i >= n { i - n } else { i }
+        }
+        Wrap::MirroredRepeat => {
+            let i = match offset {
+                true => i.rem_euclid(2 * n.max(1)),
+                false if i < 0 => -1 - i,
+                false => i,
+            };
+            if i >= n { 2 * n - 1 - i } else { i }
+        }
+        Wrap::MirroredClampToEdge if i < 0 => -1 - i,
+        _ => i,
+    };
+    i.min(n - 1).max(0)
+}
+
+/// A coordinate between texels in fixed point with eight bits of fraction, as graphics hardware has it.
+#[inline(always)]
+fn fixed(texels: f32) -> i32 {
+    whole(((texels - 0.5) * 256.0 + 0.5).floor())
+}
+
 #[inline(always)]
 fn position(
     wrap: Wrap,
@@ -33,57 +106,28 @@ fn position(
     pixels: bool,
     offset: Option<&Lanes>,
 ) -> Reals {
-    // With coordinates in texels, only clamping wraps mean something, and repeating is not asked for.
-    let texels = match wrap {
-        Wrap::Repeat if !pixels => coord.zip(size, |c, n| (c - c.floor()) * n),
-        Wrap::MirroredRepeat if !pixels => {
-            coord.zip(size, |c, n| (c - 2.0 * (c * 0.5).floor()) * n)
-        }
-        _ if pixels => *coord,
-        _ => coord.zip(size, |c, n| c * n),
-    }
-    .zip(size, |c, n| clamp(c, -2.0 * n - FAR, 2.0 * n + FAR));
-    let moved = match offset {
-        Some(offset) if offset_first(wrap) => texels.zip(Reals::from_ints(offset), |c, o| c + o),
-        _ => texels,
-    };
-    match wrap {
-        Wrap::MirroredClampToEdge => moved.map(f32::abs),
-        Wrap::ClampGl => moved.zip(size, |c, n| clamp(c, 0.0, n)),
-        _ => moved,
-    }
+    with_wrap!(wrap, |W| {
+        let at = coord.zip(size, |c, n| texels(W, c, n, pixels));
+        let moved = match offset {
+            Some(offset) if offset_first(W) => at.zip(Reals::from_ints(offset), |c, o| c + o),
+            _ => at,
+        };
+        moved.zip(size, |c, n| folded(W, c, n))
+    })
 }
 
-/// The texel that `index` stands for, which is at most a few times the size away; and whether that is the border.
+/// The texels that indices stand for; and whether those are the border.
 #[inline(always)]
 fn wrapped(wrap: Wrap, index: &Lanes, size: &Lanes, offset: bool) -> (Lanes, Lanes) {
-    let int = |f: fn(i32, i32) -> i32| index.zip(*size, |i, n| f(i as i32, n as i32) as u32);
-    let inside = match wrap {
-        // Without an offset, and rounding aside, an index is off by one at most.
-        Wrap::Repeat if !offset => int(|i, n| {
-            let i = if i < 0 { i + n } else { i };
-            if i >= n { i - n } else { i }
-        }),
-        Wrap::Repeat => int(|i, n| i.rem_euclid(n.max(1))),
-        Wrap::MirroredRepeat if !offset => int(|i, n| {
-            let i = if i < 0 { -1 - i } else { i };
-            if i >= n { 2 * n - 1 - i } else { i }
-        }),
-        Wrap::MirroredRepeat => int(|i, n| {
-            let i = i.rem_euclid(2 * n.max(1));
-            if i >= n { 2 * n - 1 - i } else { i }
-        }),
-        Wrap::MirroredClampToEdge => int(|i, _| if i < 0 { -1 - i } else { i }),
-        _ => *index,
+    let found = with_wrap!(wrap, |W| match offset {
+        true => index.zip(size, |i, n| inside(W, i as i32, n as i32, true) as u32),
+        false => index.zip(size, |i, n| inside(W, i as i32, n as i32, false) as u32),
+    });
+    let border = match wrap.has_border() {
+        true => index.zip(size, |i, n| u32::from(i >= n).wrapping_neg()),
+        false => Lanes::ZERO,
     };
-    let border = match wrap {
-        Wrap::ClampToBorder | Wrap::ClampGl => {
-            index.zip(*size, |i, n| u32::from(i >= n).wrapping_neg())
-        }
-        _ => Lanes::ZERO,
-    };
-    let inside = inside.zip(*size, |i, n| (i as i32).min(n as i32 - 1).max(0) as u32);
-    (inside, border)
+    (found, border)
 }
 
 /// The texel that is nearest to a coordinate.
@@ -108,6 +152,18 @@ pub(super) fn nearest(
         index = index.zip(offset, u32::wrapping_add);
     }
     wrapped(wrap, &index, size, offset.is_some())
+}
+
+/// The same in a level of one size, for wraps that have no border.
+#[inline(always)]
+pub(super) fn nearest_in(wrap: Wrap, coord: &Reals, size: u32) -> Lanes {
+    let (n, count) = (size as f32, size as i32);
+    let mut out = Lanes::ZERO;
+    with_wrap!(wrap, |W| for lane in 0..32 {
+        let at = folded(W, texels(W, coord.0[lane], n, false), n);
+        out.0[lane] = inside(W, whole(at.floor()), count, false) as u32;
+    });
+    out
 }
 
 /// The two texels on both sides of a coordinate. Where the second one has no weight it is the first, unless `both` are
@@ -137,6 +193,23 @@ pub(super) fn linear(
     }
 }
 
+/// The same in a level of one size, for wraps that have no border. Weights of the second texels are in units of 1/256.
+#[inline(always)]
+pub(super) fn linear_in(wrap: Wrap, coord: &Reals, size: u32) -> ([Lanes; 2], Lanes) {
+    let (n, count) = (size as f32, size as i32);
+    let mut out = [Lanes::ZERO; 2];
+    let mut weights = Lanes::ZERO;
+    with_wrap!(wrap, |W| for lane in 0..32 {
+        let at = fixed(folded(W, texels(W, coord.0[lane], n, false), n));
+        let (index, weight) = (at >> 8, at & 0xff);
+        let next = index + i32::from(weight != 0);
+        out[0].0[lane] = inside(W, index, count, false) as u32;
+        out[1].0[lane] = inside(W, next, count, false) as u32;
+        weights.0[lane] = weight as u32;
+    });
+    (out, weights)
+}
+
 /// The first of two texels and the second one's weight, before wrapping.
 #[inline(always)]
 fn between(
@@ -147,18 +220,20 @@ fn between(
     offset: Option<&Lanes>,
 ) -> (Lanes, Reals) {
     let sizes = Reals::from_ints(size);
-    // In fixed point with eight bits of fraction, as graphics hardware has it.
-    let fixed = position(wrap, coord, &sizes, pixels, offset)
-        .map(|c| ((c - 0.5) * 256.0 + 0.5).floor())
-        .ints();
-    let weight = Reals::from_ints(&fixed.map(|f| f & 0xff)).map(|w| w * (1.0 / 256.0));
-    let mut first = fixed.map(|f| (f as i32 >> 8) as u32);
+    let at = position(wrap, coord, &sizes, pixels, offset);
+    let mut fraction = Lanes::ZERO;
+    let mut first = Lanes::ZERO;
+    for lane in 0..32 {
+        let fixed = fixed(at.0[lane]);
+        fraction.0[lane] = fixed as u32 & 0xff;
+        first.0[lane] = (fixed >> 8) as u32;
+    }
     if let Some(offset) = offset
         && !offset_first(wrap)
     {
         first = first.zip(offset, u32::wrapping_add);
     }
-    (first, weight)
+    (first, Reals::weights(&fraction))
 }
 
 /// The two texels on both sides of a coordinate on a face of a cube: they may be one beyond its edges.

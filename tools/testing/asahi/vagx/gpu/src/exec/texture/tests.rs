@@ -2,7 +2,7 @@
 
 //! Instructions of Mesa's, run on a small texture.
 
-use super::super::{Launch, SamplerHeap};
+use super::super::{Cpu, Launch, SamplerHeap};
 use super::*;
 use crate::cache::Program;
 use crate::texture::tests::{BASE, Scene, gradient, set};
