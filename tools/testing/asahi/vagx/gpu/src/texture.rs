@@ -21,7 +21,6 @@ mod wrap;
 use crate::exec::{Cpu, Lanes};
 use crate::image::{Dimension, Image};
 use crate::memory::Memory;
-use crate::uop::TextureDim;
 use sampler::Sampler;
 
 /// A texture's state, decoded.
@@ -85,7 +84,7 @@ pub(crate) enum Lod {
 /// What a texture instruction asks for.
 pub(crate) struct Request {
     pub(crate) active: u32,
-    pub(crate) dim: TextureDim,
+    pub(crate) dim: Dimension,
     /// Floats, or integers for fetches.
     pub(crate) coords: [Lanes; 3],
     pub(crate) layer: Lanes,
@@ -131,9 +130,9 @@ pub(crate) fn perform(
     out: &mut [Lanes; 4],
 ) -> Result<(), Trouble> {
     // A texture has the axes that are asked for, or else the shader was made for another.
-    let is_cube = matches!(texture.image.dim, Dimension::Cube | Dimension::CubeArray);
+    let is_cube = texture.image.dim.is_cube();
     let is_3d = texture.image.dim == Dimension::D3;
-    let wants = (request.dim.is_cube(), request.dim == TextureDim::D3);
+    let wants = (request.dim.is_cube(), request.dim == Dimension::D3);
     if wants != (is_cube, is_3d) {
         return Err(Trouble::Unknown("texture of another dimension"));
     }

@@ -329,7 +329,7 @@ impl Simd {
         if rect.level >= image.layout.count {
             return Ok(());
         }
-        if dim.multisampled() != image.dim.multisampled() || image.samples != block.samples {
+        if dim.is_multisampled() != image.dim.is_multisampled() || image.samples != block.samples {
             let why = "imageblock and image of different numbers of samples";
             return Err(self.image_unsupported(context, &[], why));
         }

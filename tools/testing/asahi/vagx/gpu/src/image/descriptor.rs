@@ -37,8 +37,28 @@ impl Dimension {
         })
     }
 
+    /// Coordinates besides layer and sample.
+    pub(crate) fn axes(self) -> usize {
+        match self {
+            Dimension::D1 | Dimension::D1Array => 1,
+            Dimension::D3 | Dimension::Cube | Dimension::CubeArray => 3,
+            _ => 2,
+        }
+    }
+
+    pub(crate) fn is_array(self) -> bool {
+        matches!(
+            self,
+            Dimension::D1Array | Dimension::D2Array | Dimension::CubeArray | Dimension::D2MsArray
+        )
+    }
+
+    pub(crate) fn is_cube(self) -> bool {
+        matches!(self, Dimension::Cube | Dimension::CubeArray)
+    }
+
     /// Whether pixels have several samples.
-    pub(crate) fn multisampled(self) -> bool {
+    pub(crate) fn is_multisampled(self) -> bool {
         matches!(self, Dimension::D2Ms | Dimension::D2MsArray)
     }
 }
@@ -101,7 +121,7 @@ struct Common {
 
 impl Common {
     fn image(self, bits: &Bits, base: u64, levels: [u32; 2], swizzle: [Channel; 4]) -> Image {
-        let samples = match (self.dim.multisampled(), self.samples) {
+        let samples = match (self.dim.is_multisampled(), self.samples) {
             (false, _) => 1,
             (true, 0) => 2,
             (true, _) => 4,

@@ -7,6 +7,7 @@
 
 use super::Refused;
 use super::operand::*;
+use crate::image::Dimension;
 use crate::isa::{Instr, Op, Operand, Place};
 use crate::uop::*;
 
@@ -27,25 +28,9 @@ fn word_after(op: &Operand, n: i32) -> Result<Val, Refused> {
     })
 }
 
-fn dimension(number: i64) -> Result<TextureDim, Refused> {
-    use TextureDim::*;
-    Ok(match number {
-        0 => D1,
-        1 => D1Array,
-        2 => D2,
-        3 => D2Array,
-        4 => D2Ms,
-        5 => D3,
-        6 => Cube,
-        7 => CubeArray,
-        8 => D2MsArray,
-        _ => return Err("texture dimension"),
-    })
-}
-
 /// Coordinates, layer and sample. Layer and sample are halves. With coordinates of 32 bits they share the register after
 /// the last of those, the sample being the lower one if there are both.
-fn coordinates(op: &Operand, dim: TextureDim) -> Result<([Val; 3], Val, Val), Refused> {
+fn coordinates(op: &Operand, dim: Dimension) -> Result<([Val; 3], Val, Val), Refused> {
     let narrow = op.size == 16;
     let axes = dim.axes() as i32;
     let mut coords = [Val::Const(0); 3];
@@ -99,7 +84,7 @@ pub(super) fn lower(instr: &Instr) -> Result<Option<Uop>, Refused> {
         return Ok(None);
     }
     let d = instr.dest.as_ref().ok_or("missing destination")?;
-    let dim = dimension(instr.field("dim"))?;
+    let dim = Dimension::new(instr.field("dim") as u64).ok_or("texture dimension")?;
     let [heap, texture, sampler, coord, level, extra] =
         [0, 1, 2, 3, 4, 5].map(|n| source(instr, n));
     let (heap, texture, sampler) = (heap?, texture?, sampler?);

@@ -149,7 +149,7 @@ pub(super) fn lower(instr: &Instr) -> Result<Option<Uop>, Refused> {
                 (false, _) => Val::Const(0),
                 (true, true) => after(&coord, 2)?,
                 // A half, in the place that a sample's number leaves.
-                (true, false) => half(&coord, i32::from(dim.multisampled()))?,
+                (true, false) => half(&coord, i32::from(dim.is_multisampled()))?,
             };
             TileOp::Block {
                 offset: val(&source(instr, 0)?)?,

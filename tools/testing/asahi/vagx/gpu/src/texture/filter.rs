@@ -12,9 +12,8 @@ use super::square::{Square, used};
 use super::wrap::{self, Axis};
 use super::{Port, Request, Texture, Trouble, border, cube};
 use crate::exec::{Cpu, Lanes, by_cpu};
-use crate::image::Channel;
 use crate::image::codec::Kind;
-use crate::uop::TextureDim;
+use crate::image::{Channel, Dimension};
 
 /// Everything that does not change from texel to texel.
 pub(super) struct Sampling<'a> {
@@ -100,7 +99,7 @@ pub(super) fn sample(
             image.format.channels.count()
         },
         flat: texture.flat
-            && request.dim == TextureDim::D2
+            && request.dim == Dimension::D2
             && request.offset.is_none()
             && !bordered
             && !sampler.pixels

@@ -10,8 +10,7 @@ use super::{Port, Texture, Trouble};
 use crate::exec::Lanes;
 use crate::image::codec::Format;
 use crate::image::compression::{Texels, part};
-use crate::image::{Image, read};
-use crate::uop::TextureDim;
+use crate::image::{Dimension, Image, read};
 
 /// Four texels, row by row, of four channels each.
 pub(super) type Square = [[Lanes; 4]; 4];
@@ -153,7 +152,7 @@ impl Sampling<'_> {
         let across = all || used(&axes[0].weight, lanes);
         let down = all || used(&axes[1].weight, lanes);
         let layer = match self.request.dim {
-            TextureDim::D3 => &axes[2].texels[slice],
+            Dimension::D3 => &axes[2].texels[slice],
             _ => &self.layer,
         };
         let size = self.texture.sizes(level)[0];

@@ -139,7 +139,7 @@ impl Scene {
 
 const LINEAR: [(usize, u64); 2] = [(23, 1), (25, 1)];
 
-fn at(dim: TextureDim, coords: [f32; 3]) -> Request {
+fn at(dim: Dimension, coords: [f32; 3]) -> Request {
     Request {
         active: u32::MAX,
         dim,
@@ -155,7 +155,7 @@ fn at(dim: TextureDim, coords: [f32; 3]) -> Request {
 }
 
 fn at_2d(s: f32, t: f32) -> Request {
-    at(TextureDim::D2, [s, t, 0.0])
+    at(Dimension::D2, [s, t, 0.0])
 }
 
 fn texel(x: u32, y: u32) -> Request {
@@ -327,13 +327,13 @@ fn anisotropy() {
 fn volumes() {
     let fill = |_, _, _, z: u32, _| (z as f32).to_bits();
     let scene = Scene::new(5, (R32, FLOAT), [4, 4, 4], 0, fill);
-    assert_eq!(scene.red(&at(TextureDim::D3, [0.5, 0.5, 0.6])), 2.0);
+    assert_eq!(scene.red(&at(Dimension::D3, [0.5, 0.5, 0.6])), 2.0);
     let scene = scene.sampler(&LINEAR);
-    assert_eq!(scene.red(&at(TextureDim::D3, [0.5, 0.5, 0.5])), 1.5);
-    assert_eq!(scene.red(&at(TextureDim::D3, [0.5, 0.5, 0.0])), 0.0);
+    assert_eq!(scene.red(&at(Dimension::D3, [0.5, 0.5, 0.5])), 1.5);
+    assert_eq!(scene.red(&at(Dimension::D3, [0.5, 0.5, 0.0])), 0.0);
     let slice = Request {
         coords: [1, 1, 3].map(Lanes::splat),
-        ..at(TextureDim::D3, [0.0; 3])
+        ..at(Dimension::D3, [0.0; 3])
     };
     assert_eq!(scene.fetch(&slice)[0], 3f32.to_bits());
 }
@@ -344,7 +344,7 @@ fn layers() {
     let scene = Scene::new(3, (R32, UINT), [4, 4, 3], 0, fill);
     let layer = |layer: u32| Request {
         layer: Lanes::splat(layer),
-        dim: TextureDim::D2Array,
+        dim: Dimension::D2Array,
         ..texel(1, 1)
     };
     assert_eq!(scene.fetch(&layer(2))[0], 12);
@@ -361,7 +361,7 @@ fn samples() {
     let scene = Scene::new(4, (R32, UINT), [4, 4, 1], 0, fill);
     let sample = |sample: u32| Request {
         sample: Lanes::splat(sample),
-        dim: TextureDim::D2Ms,
+        dim: Dimension::D2Ms,
         ..texel(2, 1)
     };
     assert_eq!(scene.fetch(&sample(3))[0], 23);
@@ -436,7 +436,7 @@ fn shadows() {
 fn cubes() {
     let fill = |_, _, _, face: u32, _| (face as f32).to_bits();
     let scene = Scene::new(6, (R32, FLOAT), [4, 4, 1], 0, fill);
-    let toward = |v: [f32; 3]| at(TextureDim::Cube, v);
+    let toward = |v: [f32; 3]| at(Dimension::Cube, v);
     assert_eq!(scene.red(&toward([0.1, 0.2, -3.0])), 5.0);
     let scene = scene.sampler(&LINEAR);
     // Half way between +x and +y; at the corner that both share with +z.
@@ -456,7 +456,7 @@ fn texels_of_integers_are_not_mixed() {
 
 #[test]
 fn other_dimensions_are_refused() {
-    let request = at(TextureDim::Cube, [1.0, 0.0, 0.0]);
+    let request = at(Dimension::Cube, [1.0, 0.0, 0.0]);
     assert!(gradient().perform(Action::Sample, &request).is_err());
 }
 

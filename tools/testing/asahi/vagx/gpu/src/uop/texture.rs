@@ -3,49 +3,7 @@
 //! Texture instructions.
 
 use super::Val;
-
-/// Which coordinates an instruction gives. What the texture is, its descriptor says again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TextureDim {
-    D1,
-    D1Array,
-    D2,
-    D2Array,
-    D2Ms,
-    D3,
-    Cube,
-    CubeArray,
-    D2MsArray,
-}
-
-impl TextureDim {
-    /// Coordinates besides layer and sample.
-    pub(crate) fn axes(self) -> usize {
-        match self {
-            TextureDim::D1 | TextureDim::D1Array => 1,
-            TextureDim::D3 | TextureDim::Cube | TextureDim::CubeArray => 3,
-            _ => 2,
-        }
-    }
-
-    pub(crate) fn is_array(self) -> bool {
-        matches!(
-            self,
-            TextureDim::D1Array
-                | TextureDim::D2Array
-                | TextureDim::CubeArray
-                | TextureDim::D2MsArray
-        )
-    }
-
-    pub(crate) fn is_multisampled(self) -> bool {
-        matches!(self, TextureDim::D2Ms | TextureDim::D2MsArray)
-    }
-
-    pub(crate) fn is_cube(self) -> bool {
-        matches!(self, TextureDim::Cube | TextureDim::CubeArray)
-    }
-}
+use crate::image::Dimension;
 
 /// Where a texture's state is.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +49,8 @@ pub(crate) struct TextureOp {
     pub(crate) mask: u8,
     /// Coordinates are whole texels, and nothing is filtered.
     pub(crate) fetch: bool,
-    pub(crate) dim: TextureDim,
+    /// Which coordinates it gives. What the texture is, its descriptor says again.
+    pub(crate) dim: Dimension,
     /// Coordinates, layer and sample.
     pub(crate) coords: [Val; 3],
     /// Coordinates are floats, or integers, of 16 bits.
