@@ -31,7 +31,7 @@ mod vertex;
 
 pub(crate) use format::unpack;
 pub(crate) use half::{from_half, to_half};
-pub(crate) use lanes::Lanes;
+pub(crate) use lanes::{Lanes, mask};
 pub(crate) use run::{Cpu, Outcome, by_cpu};
 pub(crate) use tile::Targets;
 pub(crate) use vertex::VertexOutputs;

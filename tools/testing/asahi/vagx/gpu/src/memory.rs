@@ -5,6 +5,7 @@
 //! The guest's CPUs and other lanes may change memory at any time. So no reference to it ever exists: every access goes
 //! through an atomic of its own size, relaxed, which on all supported hosts is an ordinary load or store.
 
+use crate::exec::{Lanes, mask};
 use crate::{GpuFault, JobError, Unsupported};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -291,40 +292,36 @@ impl<'a> Memory<'a> {
     pub(crate) fn load_near<T: Unit>(
         &mut self,
         start: u64,
-        offsets: &[u32; 32],
+        offsets: &Lanes,
         active: u32,
-        out: &mut [u32; 32],
+        out: &mut Lanes,
     ) -> bool {
         const PAGE: u32 = PAGE_SIZE as u32;
-        let low = (start & OFFSET) as u32;
+        let places = offsets.map(|offset| offset.wrapping_add((start & OFFSET) as u32));
         let mut left = active;
         while left != 0 {
-            let first = low.wrapping_add(offsets[left.trailing_zeros() as usize % 32]);
-            let mut here = 0;
-            for lane in 0..32 {
-                let same = (low.wrapping_add(offsets[lane]) ^ first) < PAGE;
-                here |= u32::from(same) << lane;
-            }
-            here &= left;
+            let first = places.0[left.trailing_zeros() as usize % 32];
+            let others = places.map(|place| mask((place ^ first) >= PAGE)).to_bits();
+            let mut here = left & !others;
             let va = (start & !OFFSET).wrapping_add(first.into());
             let Ok(page) = self.page(va, Access::Read) else {
                 return false;
             };
             let load = |lane: usize| {
-                let offset = low.wrapping_add(offsets[lane]) & (PAGE - 1);
+                let offset = (places.0[lane] & (PAGE - 1)) as usize & !(T::SIZE - 1);
                 // SAFETY: The unit is aligned and in this page, wherever the lane's own may be; else as in `load`.
-                unsafe { T::load(page.add(offset as usize & !(T::SIZE - 1))) }
+                unsafe { T::load(page.add(offset)) }
             };
             if here == active {
                 for lane in 0..32 {
-                    out[lane] = load(lane);
+                    out.0[lane] = load(lane);
                 }
                 return true;
             }
             left &= !here;
             while here != 0 {
                 let lane = here.trailing_zeros() as usize % 32;
-                out[lane] = load(lane);
+                out.0[lane] = load(lane);
                 here &= here - 1;
             }
         }

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::alu::scalar;
 use super::half::{from_half, to_half};
 use super::{Context, Lanes, Outcome, Simd, by_cpu};
 use crate::memory::Access;
@@ -116,10 +117,9 @@ impl Simd {
             }
         }
         let mut next = 0;
-        for (component, value) in out.into_iter().enumerate() {
-            // The mask says nothing where texels are gathered.
-            if op.gather.is_some() || op.mask >> component & 1 != 0 {
-                self.put(result(op, next), value);
+        for (component, value) in out.iter().enumerate() {
+            if request.wanted >> component & 1 != 0 {
+                self.put(result(op, next), *value);
                 next += 1;
             }
         }
@@ -134,15 +134,37 @@ impl Simd {
     #[inline(always)]
     fn request(&self, context: &Context<'_>, op: &TextureOp) -> Request {
         let u = &*context.launch.uniforms;
-        let half = |val: Val| self.val(u, val).map(from_half);
-        let mut coords = [Lanes::ZERO; 3];
-        for (coord, &val) in coords.iter_mut().zip(&op.coords).take(op.dim.axes()) {
+        let half = |val: Val| match val {
+            Val::Full(_) | Val::Low(_) | Val::High(_) => self.val(u, val).map(from_half),
+            _ => Lanes::splat(from_half(scalar(u, val))),
+        };
+        let mut request = Request {
+            active: self.exec,
+            dim: op.dim,
+            coords: [Lanes::ZERO; 3],
+            layer: Lanes::ZERO,
+            sample: Lanes::ZERO,
+            lod: Lod::Zero,
+            compare: op.compare.map(|val| self.val(u, val)),
+            offset: op.offset.map(|val| self.val(u, val)),
+            gather: op.gather,
+            // The mask says nothing where texels are gathered.
+            wanted: if op.gather.is_some() { 15 } else { op.mask },
+        };
+        let coords = request.coords.iter_mut().zip(&op.coords);
+        for (coord, &val) in coords.take(op.dim.axes()) {
             *coord = match op.narrow && !op.fetch {
                 true => half(val),
                 false => self.val(u, val),
             };
         }
-        let lod = match op.lod {
+        if op.dim.is_array() {
+            request.layer = self.val(u, op.layer);
+        }
+        if op.dim.is_multisampled() {
+            request.sample = self.val(u, op.sample);
+        }
+        request.lod = match op.lod {
             // Elsewhere than in fragments lanes have no neighbours to look at.
             LodSource::Auto if op.fetch || context.fragment.is_none() => Lod::Zero,
             LodSource::Auto => Lod::Implicit {
@@ -166,24 +188,7 @@ impl Simd {
                 Lod::Gradient { d, least }
             }
         };
-        Request {
-            active: self.exec,
-            dim: op.dim,
-            coords,
-            layer: match op.dim.is_array() {
-                true => self.val(u, op.layer),
-                false => Lanes::ZERO,
-            },
-            sample: match op.dim.is_multisampled() {
-                true => self.val(u, op.sample),
-                false => Lanes::ZERO,
-            },
-            lod,
-            compare: op.compare.map(|val| self.val(u, val)),
-            offset: op.offset.map(|val| self.val(u, val)),
-            gather: op.gather,
-            wanted: if op.gather.is_some() { 15 } else { op.mask },
-        }
+        request
     }
 
     /// The states that each lane uses.

@@ -9,7 +9,7 @@ use super::filter::Sampling;
 use super::real::Reals;
 use super::square::Square;
 use super::{Port, wrap};
-use crate::exec::Lanes;
+use crate::exec::{Lanes, mask};
 use crate::image::codec::{Channels, Format, Kind};
 use crate::image::layout::{LEVELS, Level};
 use crate::image::{Dimension, Image};
@@ -25,6 +25,12 @@ struct Plane<'a> {
     start: u64,
     /// Of the level's metadata, if there is any.
     metadata: Option<u64>,
+}
+
+/// Units of compression that are known to be stored as they are: a texel of each.
+struct Units {
+    first: [u32; UNITS],
+    count: usize,
 }
 
 /// What of texels' numbers depends on one axis.
@@ -83,50 +89,58 @@ impl Plane<'_> {
         lanes: u32,
         axes: &[Axis; 2],
         (column, row): (usize, usize),
+        units: &mut Units,
         raw: &mut Lanes,
     ) -> bool {
         let numbers = axes[0].numbers[column].zip(&axes[1].numbers[row], u32::wrapping_add);
         if let Some(metadata) = self.metadata {
             let at = [&axes[0].texels[column], &axes[1].texels[row]];
-            if !self.is_plain(port, lanes, &numbers, at, metadata) {
+            if !self.are_plain(port, lanes, &numbers, at, metadata, units) {
                 return false;
             }
         }
         let offsets = numbers.map(|number| number << 2);
         port.memory
-            .load_near::<u32>(self.start, &offsets.0, lanes, &mut raw.0)
+            .load_near::<u32>(self.start, &offsets, lanes, raw)
     }
 
     /// Whether texels are in few units of compression, all of which are stored as they are.
     #[inline(always)]
-    fn is_plain(
+    fn are_plain(
         &self,
         port: &mut Port<'_, '_>,
         lanes: u32,
         numbers: &Lanes,
         [x, y]: [&Lanes; 2],
         metadata: u64,
+        units: &mut Units,
     ) -> bool {
         let layout = &self.image.layout;
         let mut left = lanes;
-        for _ in 0..UNITS {
-            let lane = left.trailing_zeros() as usize % 32;
-            // A unit is 256 samples that follow each other.
-            let first = numbers.0[lane];
-            let others = numbers.map(|number| u32::from((number ^ first) > 0xff).wrapping_neg());
-            left &= others.to_bits();
-            let unit = layout
-                .unit_column(self.level, x.0[lane])
-                .wrapping_add(layout.unit_row(self.level, y.0[lane]));
-            let va = metadata.wrapping_add(u64::from(unit) * 8);
-            if !self.image.is_plain_at(port.memory, va) {
-                return false;
+        let mut known = 0;
+        loop {
+            if known == units.count {
+                let lane = left.trailing_zeros() as usize % 32;
+                let unit = layout
+                    .unit_column(self.level, x.0[lane])
+                    .wrapping_add(layout.unit_row(self.level, y.0[lane]));
+                let va = metadata.wrapping_add(u64::from(unit) * 8);
+                if known == UNITS || !self.image.is_plain_at(port.memory, va) {
+                    return false;
+                }
+                units.first[known] = numbers.0[lane];
+                units.count += 1;
             }
+            // A unit is 256 samples that follow each other.
+            let first = units.first[known % UNITS];
+            left &= numbers
+                .map(|number| mask((number ^ first) > 0xff))
+                .to_bits();
             if left == 0 {
                 return true;
             }
+            known += 1;
         }
-        false
     }
 }
 
@@ -144,7 +158,7 @@ impl Sampling<'_> {
         let mut left = lanes;
         while left != 0 {
             let first = level.0[left.trailing_zeros() as usize % 32];
-            let mask = level.map(|level| u32::from(level == first).wrapping_neg());
+            let mask = level.map(|level| mask(level == first));
             let same = mask.to_bits() & left;
             left &= !same;
             // What other lanes got, if there are others.
@@ -177,12 +191,16 @@ impl Sampling<'_> {
         let wraps = &self.sampler.wrap;
         let format = bytes(self.scale.is_none());
         let mut raw = [Lanes::ZERO; 4];
+        let mut units = Units {
+            first: [0; UNITS],
+            count: 0,
+        };
         if !linear {
             let x = wrap::nearest_in(wraps[0], &position[0], size(0));
             let y = wrap::nearest_in(wraps[1], &position[1], size(1));
             let (column, row) = (plane.columns(&x), plane.rows(&y));
             let axes = [Axis::single(x, column), Axis::single(y, row)];
-            if !plane.read(port, lanes, &axes, (0, 0), &mut raw[0]) {
+            if !plane.read(port, lanes, &axes, (0, 0), &mut units, &mut raw[0]) {
                 return false;
             }
             self.decode(&format, &raw, out);
@@ -201,7 +219,7 @@ impl Sampling<'_> {
             },
         ];
         for (tap, raw) in raw.iter_mut().enumerate() {
-            if !plane.read(port, lanes, &axes, (tap & 1, tap >> 1), raw) {
+            if !plane.read(port, lanes, &axes, (tap & 1, tap >> 1), &mut units, raw) {
                 return false;
             }
         }
