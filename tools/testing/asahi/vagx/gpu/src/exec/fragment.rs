@@ -205,21 +205,33 @@ impl<'a> Positions<'a> {
         }
     }
 
-    /// The values of a plane in the lanes of a quad.
+    /// The values of a coefficient.
     #[inline(always)]
-    fn quad(&self, plane: &Plane, quad: usize, out: &mut Lanes) {
-        let lanes = 4 * quad..4 * quad + 4;
-        if plane.is_marked() {
-            for lane in lanes {
-                let [x, y] = self.single.map(|axis| f32::from_bits(axis.0[lane]));
-                out.0[lane] = plane.at(x, y).to_bits();
+    fn all(&self, group: &Group, number: u8) -> Lanes {
+        // All quads at once; there are few whose values are found in another way.
+        let mut planes = [[0.0; 32]; 3];
+        let mut marked = 0u32;
+        for quad in 0..group.quads() {
+            let plane = group.plane(quad, number.into());
+            for (to, value) in planes.iter_mut().zip([plane.x, plane.y, plane.start]) {
+                to.as_chunks_mut::<4>().0[quad % 8] = [f64::from(value); 4];
             }
-            return;
+            marked |= u32::from(plane.is_marked()) << (quad % 8);
         }
-        let [x, y] = &self.double;
-        for lane in lanes {
-            out.0[lane] = plane.fused(x[lane], y[lane]).to_bits();
+        let mut out = Lanes::ZERO;
+        let ([px, py, start], [x, y]) = (&planes, &self.double);
+        for lane in 0..32 {
+            let at = [x[lane], y[lane]];
+            out.0[lane] = Plane::fused([px[lane], py[lane], start[lane]], at).to_bits();
         }
+        while marked != 0 {
+            let quad = marked.trailing_zeros() as usize;
+            marked &= marked - 1;
+            for lane in 4 * quad..4 * quad + 4 {
+                out.0[lane] = self.lane(&group.plane(quad, number.into()), lane);
+            }
+        }
+        out
     }
 
     /// The value of a plane in one lane.
@@ -232,16 +244,12 @@ impl<'a> Positions<'a> {
 
 #[inline(always)]
 fn interpolate(group: &Group, from: Coefficient, numbers: &Lanes, at: &Positions<'_>) -> Lanes {
+    if let Coefficient::Number(n) = from {
+        return at.all(group, n);
+    }
     let mut out = Lanes::ZERO;
-    for quad in 0..group.quads() {
-        match from {
-            Coefficient::Number(n) => at.quad(&group.plane(quad, n.into()), quad, &mut out),
-            Coefficient::Indirect(_) => {
-                for lane in 4 * quad..4 * quad + 4 {
-                    out.0[lane] = at.lane(&group.plane(quad, numbers.0[lane]), lane);
-                }
-            }
-        }
+    for lane in 0..4 * group.quads() {
+        out.0[lane] = at.lane(&group.plane(lane / 4, numbers.0[lane]), lane);
     }
     out
 }

@@ -226,8 +226,9 @@ impl Plane {
     /// The value of a coefficient; depth is what it was in the tests.
     #[inline(always)]
     pub(crate) fn iterated(&self, x: f32, y: f32) -> f32 {
+        let planes = [self.x, self.y, self.start].map(f64::from);
         match self.is_marked() {
-            false => self.fused(x.into(), y.into()),
+            false => Plane::fused(planes, [x, y].map(f64::from)),
             true => self.at(x, y),
         }
     }
@@ -238,12 +239,12 @@ impl Plane {
         self.x.to_bits() & 1 != 0
     }
 
-    /// The value of a coefficient that is not depth.
+    /// The value of a coefficient that is not depth, of what the plane is made of.
     #[inline(always)]
-    pub(crate) fn fused(&self, x: f64, y: f64) -> f32 {
+    pub(crate) fn fused([x, y, start]: [f64; 3], at: [f64; 2]) -> f32 {
         // Exact but for a rounding to 53 bits, which is not seen in 24.
-        let fused = |a: f64, b: f32, c: f32| (a * f64::from(b) + f64::from(c)) as f32;
-        fused(x, self.x, fused(y, self.y, self.start))
+        let row = (at[1] * y + start) as f32;
+        (at[0] * x + f64::from(row)) as f32
     }
 }
 
