@@ -14,8 +14,8 @@ use crate::texture::States;
 use crate::{GpuFault, JobError, Machine, Observer, Stats, Unit};
 use std::sync::Arc;
 
-/// Below so many SIMD-groups per worker, starting it takes longer than it saves.
-const WORTH_A_WORKER: u64 = 32;
+/// Below so many SIMD-groups per worker, waking it takes longer than it saves.
+const WORTH_A_WORKER: u64 = 64;
 
 /// A grid that is to run.
 pub(crate) struct Grid<'a> {

@@ -118,9 +118,12 @@ impl Simd {
         let Some(block) = &context.block else {
             return Some(Outcome::Unsupported);
         };
-        let (active, places) = block.places(self.exec, &x, &y);
-        let sample = samples.map(|mask| mask.trailing_zeros() % block.samples);
-        let places = places.zip(sample, |place, sample| place + sample);
+        let (active, mut places) = block.places(self.exec, &x, &y);
+        if block.samples > 1 {
+            // A power of two.
+            let sample = samples.map(|mask| mask.trailing_zeros() & (block.samples - 1));
+            places = places.zip(sample, |place, sample| place + sample);
+        }
         let (first, low) = (regs.offset as usize / 4, regs.offset % 4 * 8);
         let masks = masks(regs.format, regs.mask);
         let mut words = [Lanes::ZERO; 4];
@@ -171,9 +174,16 @@ impl Simd {
         let masks = masks(from.format, from.mask);
         let (active, places) = block.places(self.exec, &x, &y);
         let (first, low) = (offset as usize / 4, offset % 4 * 8);
+        // Samples that all lanes have.
+        let all = samples
+            .0
+            .iter()
+            .fold(u32::MAX, |all, samples| all & samples);
         for sample in 0..block.samples {
-            let covered = samples.map(|mask| mask << (31 - sample)).to_bits();
-            let active = active & covered;
+            let mut active = active;
+            if all >> sample & 1 == 0 {
+                active &= samples.map(|mask| mask << (31 - sample)).to_bits();
+            }
             if active == 0 {
                 continue;
             }

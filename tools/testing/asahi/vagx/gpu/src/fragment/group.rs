@@ -6,7 +6,7 @@
 
 use super::isp::{Plane, Tests};
 use super::zs::DepthStencil;
-use crate::exec::Lanes;
+use crate::exec::{Lanes, mask};
 use crate::geometry::Visibility;
 
 /// Quads of a SIMD-group.
@@ -177,11 +177,14 @@ impl Group {
     /// Lanes that have a sample left.
     #[inline(always)]
     pub(crate) fn covered(&self) -> u32 {
-        let mut lanes = 0;
-        for lane in 0..32 {
-            lanes |= u32::from(self.coverage.0[lane] != 0) << lane;
+        let coverage = self.coverage.0;
+        if coverage
+            .iter()
+            .fold(true, |all, &samples| all & (samples != 0))
+        {
+            return u32::MAX;
         }
-        lanes
+        self.coverage.map(|samples| mask(samples != 0)).to_bits()
     }
 
     /// A coefficient of a quad's primitive. One that does not exist is zero.

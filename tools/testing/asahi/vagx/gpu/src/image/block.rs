@@ -9,7 +9,7 @@
 
 use super::layout::interleave;
 use super::rect::{Cells, Order};
-use crate::exec::Lanes;
+use crate::exec::{Lanes, mask};
 
 /// Memory for the pixels of a tile.
 #[derive(Clone, Debug, Default)]
@@ -90,10 +90,13 @@ impl Imageblock {
     /// The lanes of `active` whose pixels exist, and for each the number of its pixel's first sample.
     #[inline(always)]
     pub(crate) fn places(&self, active: u32, x: &Lanes, y: &Lanes) -> (u32, Lanes) {
+        // Both are powers of two.
         let (width, height) = (self.width, self.height);
-        let inside = x
-            .zip(y, |x, y| u32::from(x < width && y < height).wrapping_neg())
-            .to_bits();
+        let beyond = x.zip(y, |x, y| (x & !(width - 1)) | (y & !(height - 1)));
+        let inside = match beyond.0.iter().fold(0, |any, beyond| any | beyond) {
+            0 => u32::MAX,
+            _ => beyond.map(|beyond| mask(beyond == 0)).to_bits(),
+        };
         let shift = self.samples.trailing_zeros();
         (
             active & inside,
