@@ -5,7 +5,6 @@
 #[cfg(test)]
 mod tests;
 
-use super::alu::scalar;
 use super::half::{from_half, to_half};
 use super::{Context, Lanes, Outcome, Simd, by_cpu};
 use crate::memory::Access;
@@ -69,7 +68,20 @@ impl Simd {
             (false, true) => Action::Query,
             (false, false) => Action::Sample,
         };
-        let mut request = self.request(context, op);
+        let mut request = Request {
+            active: self.exec,
+            dim: op.dim,
+            coords: [Lanes::ZERO; 3],
+            layer: Lanes::ZERO,
+            sample: Lanes::ZERO,
+            lod: Lod::Zero,
+            compare: None,
+            offset: None,
+            gather: op.gather,
+            // The mask says nothing where texels are gathered.
+            wanted: if op.gather.is_some() { 15 } else { op.mask },
+        };
+        self.collect(context, op, &mut request);
         let keys = self.keys(context, op);
         let mut out = [Lanes::ZERO; 4];
         let mut left = self.exec;
@@ -89,6 +101,10 @@ impl Simd {
                     return Some(self.failed(context, Failed::state(key, &state, why)));
                 }
             };
+            if action != Action::Sample || found.has_levels(sampler) {
+                let in_fragment = context.fragment.is_some();
+                request.lod = self.level_of_detail(&context.launch.uniforms, in_fragment, op);
+            }
             let keep = op.wide || (found.is_integer() && action != Action::Query);
             let mut port = Port {
                 memory: &mut context.memory,
@@ -130,31 +146,14 @@ impl Simd {
         None
     }
 
-    /// Collects an instruction's sources.
+    /// Collects an instruction's sources, but for the level of detail, which does not always matter.
     #[inline(always)]
-    fn request(&self, context: &Context<'_>, op: &TextureOp) -> Request {
+    fn collect(&self, context: &Context<'_>, op: &TextureOp, request: &mut Request) {
         let u = &*context.launch.uniforms;
-        let half = |val: Val| match val {
-            Val::Full(_) | Val::Low(_) | Val::High(_) => self.val(u, val).map(from_half),
-            _ => Lanes::splat(from_half(scalar(u, val))),
-        };
-        let mut request = Request {
-            active: self.exec,
-            dim: op.dim,
-            coords: [Lanes::ZERO; 3],
-            layer: Lanes::ZERO,
-            sample: Lanes::ZERO,
-            lod: Lod::Zero,
-            compare: op.compare.map(|val| self.val(u, val)),
-            offset: op.offset.map(|val| self.val(u, val)),
-            gather: op.gather,
-            // The mask says nothing where texels are gathered.
-            wanted: if op.gather.is_some() { 15 } else { op.mask },
-        };
         let coords = request.coords.iter_mut().zip(&op.coords);
         for (coord, &val) in coords.take(op.dim.axes()) {
             *coord = match op.narrow && !op.fetch {
-                true => half(val),
+                true => self.half_source(u, val),
                 false => self.val(u, val),
             };
         }
@@ -164,9 +163,25 @@ impl Simd {
         if op.dim.is_multisampled() {
             request.sample = self.val(u, op.sample);
         }
-        request.lod = match op.lod {
+        if let Some(val) = op.compare {
+            request.compare = Some(self.val(u, val));
+        }
+        if let Some(val) = op.offset {
+            request.offset = Some(self.val(u, val));
+        }
+    }
+
+    #[inline(always)]
+    fn half_source(&self, u: &[u32; 256], val: Val) -> Lanes {
+        self.val(u, val).map(from_half)
+    }
+
+    #[inline(always)]
+    fn level_of_detail(&self, u: &[u32; 256], in_fragment: bool, op: &TextureOp) -> Lod {
+        let half = |val: Val| self.half_source(u, val);
+        match op.lod {
             // Elsewhere than in fragments lanes have no neighbours to look at.
-            LodSource::Auto if op.fetch || context.fragment.is_none() => Lod::Zero,
+            LodSource::Auto if op.fetch || !in_fragment => Lod::Zero,
             LodSource::Auto => Lod::Implicit {
                 bias: None,
                 least: None,
@@ -187,8 +202,7 @@ impl Simd {
                 let least = least.then(|| word(2 * axes).map(|w| from_half(w & 0xffff)));
                 Lod::Gradient { d, least }
             }
-        };
-        request
+        }
     }
 
     /// The states that each lane uses.

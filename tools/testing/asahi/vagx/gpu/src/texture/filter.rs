@@ -152,16 +152,13 @@ impl Sampling<'_> {
         out: &mut [Lanes; 4],
     ) -> Result<(), Trouble> {
         let (texture, sampler, request) = (self.texture, self.sampler, self.request);
-        let matters = (sampler.mip != Mip::None && texture.levels > 1)
-            || sampler.magnify != sampler.minify
-            || sampler.anisotropy > 1;
         let pass = |lanes, level, filter, weight| Pass {
             lanes,
             level,
             filter,
             weight,
         };
-        if !matters {
+        if !texture.has_levels(sampler) {
             let only = pass(request.active, &Lanes::ZERO, sampler.magnify, None);
             return self.filtered(port, request.active, &only, position, out);
         }
@@ -434,6 +431,13 @@ impl Sampling<'_> {
 impl Texture {
     pub(crate) fn is_integer(&self) -> bool {
         self.image.format.is_integer()
+    }
+
+    /// Whether the level of detail matters.
+    pub(crate) fn has_levels(&self, sampler: &Sampler) -> bool {
+        (sampler.mip != Mip::None && self.levels > 1)
+            || sampler.magnify != sampler.minify
+            || sampler.anisotropy > 1
     }
 
     /// Sizes of a level of each lane, counted from the first level.
