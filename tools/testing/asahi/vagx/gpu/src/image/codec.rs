@@ -200,31 +200,38 @@ impl Format {
             }
             let mask = u32::MAX >> (32 - bits);
             let field = word.map(|word| word >> shift & mask);
-            out[c] = match self.kind {
-                Kind::Unorm if self.srgb && c < 3 => srgb::decode(&field),
-                Kind::Unorm => {
-                    let most = mask as f32;
-                    field.map(|x| (x as i32 as f32 / most).to_bits())
-                }
-                Kind::Snorm => {
-                    let (unused, most) = (32 - bits, (mask >> 1) as f32);
-                    field.map(|x| {
-                        let value = (x << unused) as i32 >> unused;
-                        (value as f32 / most).max(-1.0).to_bits()
-                    })
-                }
-                Kind::Uint => field,
-                Kind::Sint => {
-                    let unused = 32 - bits;
-                    field.map(|x| ((x << unused) as i32 >> unused) as u32)
-                }
-                Kind::Float => match bits {
-                    16 => field.map(from_half),
-                    10 => field.map(|x| from_small(x, 5)),
-                    11 => field.map(|x| from_small(x, 6)),
-                    _ => field,
-                },
-            };
+            out[c] = self.decode_field(c, bits, &field);
+        }
+    }
+
+    /// The value of a channel, from as many bits.
+    #[inline(always)]
+    pub(crate) fn decode_field(&self, c: usize, bits: u32, field: &Lanes) -> Lanes {
+        let mask = u32::MAX >> (32 - bits);
+        match self.kind {
+            Kind::Unorm if self.srgb && c < 3 => srgb::decode(field),
+            Kind::Unorm => {
+                let most = mask as f32;
+                field.map(|x| (x as i32 as f32 / most).to_bits())
+            }
+            Kind::Snorm => {
+                let (unused, most) = (32 - bits, (mask >> 1) as f32);
+                field.map(|x| {
+                    let value = (x << unused) as i32 >> unused;
+                    (value as f32 / most).max(-1.0).to_bits()
+                })
+            }
+            Kind::Uint => *field,
+            Kind::Sint => {
+                let unused = 32 - bits;
+                field.map(|x| ((x << unused) as i32 >> unused) as u32)
+            }
+            Kind::Float => match bits {
+                16 => field.map(from_half),
+                10 => field.map(|x| from_small(x, 5)),
+                11 => field.map(|x| from_small(x, 6)),
+                _ => *field,
+            },
         }
     }
 

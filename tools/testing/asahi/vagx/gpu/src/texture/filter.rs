@@ -410,21 +410,31 @@ impl Sampling<'_> {
 
     /// Mixes a square of texels into the first of them, along the axes on which there are weights.
     #[inline(always)]
-    pub(super) fn mixed(&self, texels: &mut Square, weights: [&Reals; 2], used: [bool; 2]) {
+    fn mixed(&self, texels: &mut Square, weights: [&Reals; 2], used: [bool; 2]) {
         let [first, second, third, fourth] = texels;
         for channel in (0..self.channels).filter(|channel| self.wanted >> channel & 1 != 0) {
-            let row = &mut first[channel];
-            if used[0] {
-                *row = mix(row, &second[channel], weights[0]);
-            }
-            if used[1] {
-                let below = &mut third[channel];
-                if used[0] {
-                    *below = mix(below, &fourth[channel], weights[0]);
-                }
-                *row = mix(row, below, weights[1]);
-            }
+            let above = (&first[channel], &second[channel]);
+            let below = (&third[channel], &fourth[channel]);
+            first[channel] = mixed(above, below, weights, used);
         }
+    }
+}
+
+/// What four texels are together, along the axes on which there are weights.
+#[inline(always)]
+pub(super) fn mixed(
+    above: (&Lanes, &Lanes),
+    below: (&Lanes, &Lanes),
+    [across, down]: [&Reals; 2],
+    used: [bool; 2],
+) -> Lanes {
+    let row = |(left, right): (&Lanes, &Lanes)| match used[0] {
+        true => mix(left, right, across),
+        false => *left,
+    };
+    match used[1] {
+        true => mix(&row(above), &row(below), down),
+        false => row(above),
     }
 }
 

@@ -5,9 +5,8 @@
 //! It gives what the long way gives, bit for bit, or nothing: where a texel is not mapped, or is not stored as it is, the
 //! long way has to find out.
 
-use super::filter::Sampling;
+use super::filter::{Sampling, mixed};
 use super::real::Reals;
-use super::square::Square;
 use super::{Port, wrap};
 use crate::exec::{Lanes, mask};
 use crate::image::codec::{Channels, Format, Kind};
@@ -227,13 +226,19 @@ impl Sampling<'_> {
             blend(&raw, &across, &down, out);
             return true;
         }
-        let mut texels: Square = [[Lanes::ZERO; 4]; 4];
-        for (raw, texel) in raw.iter().zip(&mut texels) {
-            self.decode(&format, &[*raw; 4], texel);
-        }
         let weights = [&Reals::weights(&across), &Reals::weights(&down)];
-        self.mixed(&mut texels, weights, [true; 2]);
-        *out = texels[0];
+        for (channel, out) in out.iter_mut().enumerate() {
+            if self.wanted >> channel & 1 == 0 {
+                continue;
+            }
+            let mut taps = [Lanes::ZERO; 4];
+            for (raw, tap) in raw.iter().zip(&mut taps) {
+                let field = raw.map(|word| word >> (8 * channel) & 0xff);
+                *tap = format.decode_field(channel, 8, &field);
+            }
+            let (above, below) = ((&taps[0], &taps[1]), (&taps[2], &taps[3]));
+            *out = mixed(above, below, weights, [true; 2]);
+        }
         true
     }
 }
