@@ -70,12 +70,12 @@ if [ -f "${CARGO_HOME:-${HOME:-/nonexistent}/.cargo}/config.toml" ]; then
 fi
 
 # Nothing of the caller's environment goes in but what is named here: a stray ARCH, MAKEFLAGS or
-# RUSTFLAGS would change what is built.
+# RUSTFLAGS would change what is built. What cargo keeps for incremental builds is a gigabyte.
 set -- \
 	PATH=/usr/lib/llvm-21/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 	"HOME=${HOME:-/}" "TERM=${TERM:-dumb}" LANG=C.UTF-8 \
 	SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
-	"CARGO_HOME=$cache/cargo" "CARGO_TARGET_DIR=$cache/build/target" \
+	"CARGO_HOME=$cache/cargo" "CARGO_TARGET_DIR=$cache/build/target" CARGO_INCREMENTAL=0 \
 	ASAHI_SCRATCH=/usr/scratch "ASAHI_SRC=$src" "ASAHI_CACHE=$cache" "ASAHI_CERTS=$certs" "ASAHI_RELEASE=$release"
 . "$here/mirror.sh"
 set -- "$@" "ASAHI_SOURCE=$(source_line "$release")"
