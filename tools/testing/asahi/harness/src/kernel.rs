@@ -66,6 +66,9 @@ pub fn version(tree: &Path) -> Result<String> {
     }
 }
 
+/// Half a gigabyte of registers of another driver, a quarter of all sources.
+const UNWANTED: &str = "drivers/gpu/drm/amd/include/asic_reg";
+
 /// Debian's source of the series, unpacked.
 fn debian_source(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
     let key = cache::key([ctx.release.as_bytes(), SERIES.as_bytes(), b"1".as_slice()]);
@@ -89,6 +92,7 @@ fn debian_source(ctx: &Context, progress: &mut Progress) -> Result<PathBuf> {
             let mut tar = proc::command("tar");
             tar.arg("-xf")
                 .arg(root.join(format!("usr/src/{package}.tar.xz")))
+                .arg(format!("--exclude=*/{UNWANTED}"))
                 .args(["--strip-components=1", "--no-same-owner", "-C"])
                 .arg(dir);
             proc::run_logged(tar, &log, "unpacking the kernel source")?;
