@@ -15,7 +15,7 @@ use super::shape::{Drawn, Surface};
 use super::tile::Worker;
 use super::visible::Visible;
 use crate::JobError;
-use crate::exec::Cpu;
+use crate::exec::by_cpu;
 use crate::parallel::Stop;
 use std::sync::Arc;
 
@@ -255,12 +255,15 @@ impl<'a> Worker<'a> {
             late,
             square,
         };
-        let mask = match frame.cpu {
-            Cpu::Baseline => found.samples(group, places),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Cpu::detect` gives these only where the CPU has all of the features.
-            Cpu::Avx2 | Cpu::Avx512 => unsafe { found.samples_avx2(group, places) },
-        };
+        let mask = by_cpu!(
+            frame.cpu,
+            Found::samples,
+            (
+                found: &Found<'_, '_> = &found,
+                group: &mut Group = group,
+                places: &[[i32; 2]] = places,
+            ) -> Mask
+        );
         let Some((_, pipe)) = current.pipe else {
             return Ok(());
         };
@@ -347,12 +350,6 @@ struct Found<'b, 'a> {
 }
 
 impl Found<'_, '_> {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn samples_avx2(&self, group: &mut Group, places: &[[i32; 2]]) -> Mask {
-        self.samples(group, places)
-    }
-
     /// The samples that are covered, and pass if they are tested now.
     #[inline(always)]
     fn samples(&self, group: &mut Group, places: &[[i32; 2]]) -> Mask {

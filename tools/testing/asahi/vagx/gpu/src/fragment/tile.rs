@@ -11,7 +11,7 @@ use super::zls::Area;
 use super::zs::DepthStencil;
 use crate::cache::Program;
 use crate::debug::{Debugger, TileView};
-use crate::exec::{Context, Cpu, Outcome, Simd};
+use crate::exec::{Context, Outcome, Simd, by_cpu};
 use crate::image::Imageblock;
 use crate::launch::Loaded;
 use crate::parallel::Stop;
@@ -281,24 +281,17 @@ impl<'a> Worker<'a> {
         program: &Program,
         stop: Stop<'_>,
     ) -> Result<(), JobError> {
-        match self.frame.cpu {
-            Cpu::Baseline => self.start(quads, late, program)?,
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Cpu::detect` gives these only where the CPU has all of the features.
-            Cpu::Avx2 | Cpu::Avx512 => unsafe { self.start_avx2(quads, late, program)? },
-        }
+        by_cpu!(
+            self.frame.cpu,
+            Worker::start,
+            (
+                worker: &mut Worker<'_> = self,
+                quads: &[Quad] = quads,
+                late: bool = late,
+                program: &Program = program,
+            ) -> Result<(), JobError>
+        )?;
         self.resume(program, stop)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn start_avx2(
-        &mut self,
-        quads: &[Quad],
-        late: bool,
-        program: &Program,
-    ) -> Result<(), JobError> {
-        self.start(quads, late, program)
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@
 use super::group::Quad;
 use super::outline::BLOCK;
 use super::zs::PIXELS;
-use crate::exec::Cpu;
+use crate::exec::{Cpu, by_cpu};
 
 /// The visible primitives of a tile, by block and sample.
 #[derive(Default)]
@@ -62,18 +62,11 @@ impl Visible {
     /// Takes all that is visible, as quads of one primitive each.
     pub(super) fn take(&mut self, cpu: Cpu, quads: &mut Vec<Quad>) {
         self.any = false;
-        match cpu {
-            Cpu::Baseline => self.take_all(quads),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Cpu::detect` gives these only where the CPU has all of the features.
-            Cpu::Avx2 | Cpu::Avx512 => unsafe { self.take_avx2(quads) },
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn take_avx2(&mut self, quads: &mut Vec<Quad>) {
-        self.take_all(quads);
+        by_cpu!(
+            cpu,
+            Visible::take_all,
+            (visible: &mut Visible = self, quads: &mut Vec<Quad> = quads) -> ()
+        );
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 //! Loads and stores of a tile's depth and stencil (Mesa, `src/asahi/genxml/cmdbuf.xml`, "ZLS Control").
 
 use super::zs::DepthStencil;
-use crate::exec::Cpu;
+use crate::exec::{Cpu, by_cpu};
 use crate::image::depth::{Depth, DepthBuffer, DepthImage};
 use crate::memory::{Access, Memory};
 use crate::render::{RenderJob, ZlsBuffer};
@@ -103,24 +103,17 @@ impl Zls {
         area: &Area,
         zs: &DepthStencil,
     ) -> Result<(), JobError> {
-        match cpu {
-            Cpu::Baseline => self.store_all(memory, unknown, area, zs),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `Cpu::detect` gives these only where the CPU has all of the features.
-            Cpu::Avx2 | Cpu::Avx512 => unsafe { self.store_avx2(memory, unknown, area, zs) },
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn store_avx2(
-        &self,
-        memory: &mut Memory<'_>,
-        unknown: &mut u64,
-        area: &Area,
-        zs: &DepthStencil,
-    ) -> Result<(), JobError> {
-        self.store_all(memory, unknown, area, zs)
+        by_cpu!(
+            cpu,
+            Zls::store_all,
+            (
+                zls: &Zls = self,
+                memory: &mut Memory<'_> = memory,
+                unknown: &mut u64 = unknown,
+                area: &Area = area,
+                zs: &DepthStencil = zs,
+            ) -> Result<(), JobError>
+        )
     }
 
     #[inline(always)]
