@@ -47,6 +47,22 @@ fn on_stack(at: u64, len: usize) -> bool {
     stack.contains(&here) && here < at as usize && len <= left
 }
 
+/// Copies without the kernel's help.
+///
+/// # Safety
+///
+/// Both are valid for `len` bytes.
+unsafe fn copy(local: *mut u8, remote: u64, len: usize, write: bool) {
+    let remote = remote as *mut u8;
+    let (from, to) = if write {
+        (local, remote)
+    } else {
+        (remote, local)
+    };
+    // SAFETY: The caller says so.
+    unsafe { std::ptr::copy(from, to, len) };
+}
+
 fn transfer(local: *mut u8, remote: u64, len: usize, write: bool) -> Result<(), c_int> {
     if len == 0 {
         return Ok(());
@@ -54,13 +70,7 @@ fn transfer(local: *mut u8, remote: u64, len: usize, write: bool) -> Result<(), 
     if on_stack(remote, len) {
         // SAFETY: `local` is valid for `len` bytes by this function's callers, and not on the stack of the client's
         // functions. That stack is there from here to its end.
-        unsafe {
-            if write {
-                std::ptr::copy(local, remote as *mut u8, len);
-            } else {
-                std::ptr::copy(remote as *const u8, local, len);
-            }
-        }
+        unsafe { copy(local, remote, len, write) };
         return Ok(());
     }
     let here = libc::iovec {
@@ -87,13 +97,7 @@ fn transfer(local: *mut u8, remote: u64, len: usize, write: bool) -> Result<(), 
     let errno = std::io::Error::last_os_error().raw_os_error();
     if done < 0 && matches!(errno, Some(libc::EPERM | libc::ENOSYS)) && remote != 0 {
         // SAFETY: The client says that it is valid for `len` bytes.
-        unsafe {
-            if write {
-                std::ptr::copy(local, remote as *mut u8, len);
-            } else {
-                std::ptr::copy(remote as *const u8, local, len);
-            }
-        }
+        unsafe { copy(local, remote, len, write) };
         return Ok(());
     }
     Err(libc::EFAULT)
