@@ -22,6 +22,7 @@
  * unbound: first the platform devices go, and their drivers with them.
  */
 
+#include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
@@ -566,6 +567,15 @@ static ssize_t references_show(struct device *dev, struct device_attribute *attr
 	struct device_node *nodes[] = { vagx->gpu, vagx->mbox };
 	ssize_t len = 0;
 	int i;
+
+	/*
+	 * Some references are dropped late, and that is no leak: a device link
+	 * holds both of its ends until a work item has run, and a kernel with
+	 * this option runs the release of a kobject up to four seconds later.
+	 */
+	if (IS_ENABLED(CONFIG_DEBUG_KOBJECT_RELEASE))
+		ssleep(5);
+	device_link_wait_removal();
 
 	for (i = 0; i < ARRAY_SIZE(nodes); i++) {
 		struct platform_device *pdev = of_find_device_by_node(nodes[i]);
