@@ -112,10 +112,24 @@ fn run(command: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the driver's folder is gone.
+///
+/// It goes with the last put of its kobject, which nothing waits for, and which takes up to four
+/// seconds on the debug kernel (CONFIG_DEBUG_KOBJECT_RELEASE). While it is there no driver of that
+/// name can be registered.
+fn gone() -> Result<()> {
+    let start = Instant::now();
+    while Path::new(DRIVER).exists() {
+        ensure!(start.elapsed() < PATIENCE, "the driver is still there");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
 /// Unloads the driver's module and loads it again.
 fn reload() -> Result<()> {
     timed("unloading", PATIENCE, || run("modprobe", &["-r", "asahi"]))?;
-    ensure!(!Path::new(DRIVER).exists(), "the module is still there");
+    gone()?;
     timed("loading", PATIENCE, || run("modprobe", &["asahi"]))?;
     appear()
 }
