@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// Between two looks, in microseconds of CPU time.
-const STEP: libc::suseconds_t = 1000;
+/// Between two looks, in nanoseconds of CPU time.
+const STEP: libc::c_long = 1_000_000;
 
 /// As many looks as there is room for: a quarter of an hour of one CPU.
 const ROOM: usize = 1 << 20;
@@ -25,6 +25,8 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 struct Profile {
     dir: PathBuf,
     start: u64,
+    /// The timer, which a child that is forked does not have.
+    timer: usize,
 }
 
 static PROFILE: OnceLock<Option<Profile>> = OnceLock::new();
@@ -49,27 +51,49 @@ extern "C" fn look(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::
 pub fn begin() {
     PROFILE.get_or_init(|| {
         let dir = std::env::var_os("VAGX_SHIM_PROFILE")?;
-        // SAFETY: The action and the timer are valid; the handler is of the type that SA_SIGINFO asks for.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = look as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-            libc::sigaction(libc::SIGPROF, &action, std::ptr::null_mut());
-            let step = libc::timeval {
-                tv_sec: 0,
-                tv_usec: STEP,
-            };
-            let timer = libc::itimerval {
-                it_interval: step,
-                it_value: step,
-            };
-            libc::syscall(libc::SYS_setitimer, libc::ITIMER_PROF, &timer, 0);
-        }
+        let timer = start()?;
         Some(Profile {
             dir: dir.into(),
             start: crate::device::now(),
+            timer,
         })
     });
+}
+
+/// Has the process's threads look where they are from now on.
+///
+/// With `setitimer` the timer would be there after an `exec`, and the handler would not: a shell that began before it
+/// became another program would have that program killed.
+fn start() -> Option<usize> {
+    let step = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: STEP,
+    };
+    let times = libc::itimerspec {
+        it_interval: step,
+        it_value: step,
+    };
+    let mut timer: libc::timer_t = std::ptr::null_mut();
+    // SAFETY: The action, the event and the times are valid, as all zeroes is for the first two; the handler is of the
+    // type that SA_SIGINFO asks for.
+    let result = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = look as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+        libc::sigaction(libc::SIGPROF, &action, std::ptr::null_mut());
+        let mut event: libc::sigevent = std::mem::zeroed();
+        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_signo = libc::SIGPROF;
+        match libc::timer_create(libc::CLOCK_PROCESS_CPUTIME_ID, &mut event, &mut timer) {
+            0 => libc::timer_settime(timer, 0, &times, std::ptr::null_mut()),
+            failed => failed,
+        }
+    };
+    if result != 0 {
+        eprintln!("vagx-shim: no profile: {}", std::io::Error::last_os_error());
+        return None;
+    }
+    Some(timer as usize)
 }
 
 /// A part of a file in memory.
@@ -107,10 +131,9 @@ pub fn end() {
         return;
     };
     let passed = crate::device::now() - profile.start;
-    // SAFETY: All zeroes is valid for both, and they are valid for writing.
+    // SAFETY: That there is no such timer is no more than an error; all zeroes is a valid time, which is written.
     let on_cpus = unsafe {
-        let off: libc::itimerval = std::mem::zeroed();
-        libc::syscall(libc::SYS_setitimer, libc::ITIMER_PROF, &off, 0);
+        libc::timer_delete(profile.timer as libc::timer_t);
         let mut time: libc::timespec = std::mem::zeroed();
         libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time);
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -131,5 +154,28 @@ pub fn end() {
     let written = fs::File::create(&path).and_then(|mut file| file.write_all(text.as_bytes()));
     if let Err(error) = written {
         eprintln!("vagx-shim: {}: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    #[test]
+    fn ends_with_the_program() {
+        // Long enough for some ticks of the timer.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done"]);
+        // SAFETY: Only system calls are made, between fork and exec.
+        unsafe {
+            shell.pre_exec(|| {
+                super::start()
+                    .map(drop)
+                    .ok_or(std::io::ErrorKind::Other.into())
+            })
+        };
+        let status = shell.status().unwrap();
+        assert!(status.success(), "{status}");
     }
 }
