@@ -19,7 +19,9 @@ while [ ! -S "$XDG_RUNTIME_DIR/wayland" ]; do
 	tries=$((tries + 1))
 	if [ $tries -gt 300 ] || ! kill -0 $weston 2>/dev/null; then
 		cat "$XDG_RUNTIME_DIR/log" >&2
-		echo "weston does not run" >&2
+		kill $weston 2>/dev/null
+		wait $weston
+		echo "weston does not run: it ended with status $?" >&2
 		exit 125
 	fi
 	sleep 0.1
