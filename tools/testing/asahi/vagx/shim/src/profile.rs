@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -51,7 +51,9 @@ extern "C" fn look(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::
 pub fn begin() {
     PROFILE.get_or_init(|| {
         let dir = std::env::var_os("VAGX_SHIM_PROFILE")?;
-        let timer = start()?;
+        let timer = start()
+            .inspect_err(|error| eprintln!("vagx-shim: no profile: {error}"))
+            .ok()?;
         Some(Profile {
             dir: dir.into(),
             start: crate::device::now(),
@@ -64,7 +66,7 @@ pub fn begin() {
 ///
 /// With `setitimer` the timer would be there after an `exec`, and the handler would not: a shell that began before it
 /// became another program would have that program killed.
-fn start() -> Option<usize> {
+fn start() -> io::Result<usize> {
     let step = libc::timespec {
         tv_sec: 0,
         tv_nsec: STEP,
@@ -90,10 +92,9 @@ fn start() -> Option<usize> {
         }
     };
     if result != 0 {
-        eprintln!("vagx-shim: no profile: {}", std::io::Error::last_os_error());
-        return None;
+        return Err(io::Error::last_os_error());
     }
-    Some(timer as usize)
+    Ok(timer as usize)
 }
 
 /// A part of a file in memory.
@@ -168,13 +169,7 @@ mod tests {
         let mut shell = Command::new("sh");
         shell.args(["-c", "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done"]);
         // SAFETY: Only system calls are made, between fork and exec.
-        unsafe {
-            shell.pre_exec(|| {
-                super::start()
-                    .map(drop)
-                    .ok_or(std::io::ErrorKind::Other.into())
-            })
-        };
+        unsafe { shell.pre_exec(|| super::start().map(drop)) };
         let status = shell.status().unwrap();
         assert!(status.success(), "{status}");
     }
